@@ -1,0 +1,208 @@
+"""The log vocabulary: one constant per event, with its level, its meaning and what the operator does.
+
+Names are a contract: dashboards and alert rules match on them. Fields are an allow-list: whatever is not in FIELDS never
+reaches a log. No event carries patient data at any level: no names, numbers, birth dates, narrative, subjects, file names.
+"""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final, Literal
+
+import structlog
+
+FIELDS: Final[frozenset[str]] = frozenset(
+    {
+        # the canonical fields of a stage's event
+        "mailbox_id", "workflow_id", "mesh_message_id", "message_header_id", "stage", "outcome", "response_code",
+        "attempt", "duration_ms",
+        # what else may be said
+        "acknowledged", "actor", "bytes", "collected", "count", "days_left", "distribution", "due_in_s", "environment",
+        "error_at", "error_type", "event_code", "expires_at", "foreign", "handler", "holder", "key", "level", "local_id",
+        "pages", "pid", "problem", "python", "reason", "response_mesh_message_id", "retry_in_s", "rule", "schema",
+        "seconds", "signal", "state", "status_code", "version", "warnings",
+    }
+)  # fmt: skip
+"""Every field that a log line may have (beside `event`, `message`, `severity`, `timestamp`, `logger`)."""
+
+Severity = Literal["debug", "info", "warning", "error", "critical"]
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One kind of log line."""
+
+    name: str
+    severity: Severity
+    text: str
+    """What happened, as a sentence for a person."""
+    operator: str = "Nothing."
+    """What the operator does about it."""
+
+
+# ------------------------------------------------------------------------------------------------ the service
+SERVICE_STARTED = Event("service.started", "info", "The daemon has started and is ready.")
+SERVICE_STOPPING = Event("service.stopping", "info", "The daemon was told to stop and finishes what is in hand.")
+SERVICE_STOPPED = Event("service.stopped", "info", "The daemon has stopped; nothing was left half done.")
+SERVICE_STALLED = Event(
+    "service.stalled",
+    "error",
+    "A stage has made no progress for too long; the watchdog is no longer fed.",
+    "Look for a handler or a disk that hangs; systemd restarts the service.",
+)
+CONFIG_RELOADED = Event("config.reloaded", "info", "The configuration was read again and is in force.")
+CONFIG_INVALID = Event(
+    "config.invalid",
+    "error",
+    "The new configuration is wrong; the old one stays in force.",
+    "Run `mesh-itk3 check`, correct the key that `problem` names, reload.",
+)
+LEDGER_UPGRADED = Event("ledger.upgraded", "info", "The ledger's schema was brought up to date, after a backup copy.")
+LEDGER_RECOVERED = Event(
+    "ledger.recovered",
+    "warning",
+    "Messages that were in progress when the last process died are tried one at a time.",
+    "Find out why the process died (journal, memory).",
+)
+LEDGER_FAILED = Event(
+    "ledger.failed",
+    "critical",
+    "The ledger cannot be used; nothing is collected until it can.",
+    "See `reason`; free disk space, or restore the ledger.",
+)
+LEASE_LOST = Event("lease.lost", "error", "Another daemon has taken over this mailbox.", "Run one daemon per mailbox.")
+STORAGE_FAILED = Event(
+    "storage.failed",
+    "critical",
+    "The disk refused a durable write; collecting stops and MESH keeps the messages.",
+    "Free space or repair the disk; collecting goes on by itself.",
+)
+HANDLER_LOADED = Event("handler.loaded", "info", "A handler was found and takes its workflows.")
+HANDLER_UNAVAILABLE = Event(
+    "handler.unavailable",
+    "error",
+    "The handler of this workflow is disabled or broken; its messages stay in MESH.",
+    "Repair or enable the handler, or uninstall it; MESH gives up after five days.",
+)
+REGISTER_UNUSABLE = Event(
+    "register.unusable",
+    "error",
+    "The patient register cannot be used; business decisions wait for a person.",
+    "See `reason`; write a fresh, complete register file.",
+)
+CERTIFICATE_EXPIRING = Event(
+    "certificate.expiring",
+    "warning",
+    "The client certificate expires soon.",
+    "Order a new certificate now (about five working days).",
+)
+PAYLOADS_SWEPT = Event("payloads.swept", "info", "Payload files that no message names were removed.")
+
+# ------------------------------------------------------------------------------------------------ a mailbox
+MAILBOX_HANDSHAKE = Event("mailbox.handshake", "info", "MESH answered the handshake.")
+MAILBOX_POLLED = Event("mailbox.polled", "info", "One walk over the inbox has ended.")
+MAILBOX_UNAVAILABLE = Event(
+    "mailbox.unavailable",
+    "warning",
+    "MESH could not be reached; the next poll tries again.",
+    "If it lasts an hour, look at the network and at the NHS service status.",
+)
+MAILBOX_RECOVERED = Event("mailbox.recovered", "info", "MESH can be reached again.")
+CREDENTIALS_REJECTED = Event(
+    "credentials.rejected",
+    "error",
+    "MESH refuses this mailbox's credentials.",
+    "Check password, shared key, certificate and the clock of this machine.",
+)
+
+# ------------------------------------------------------------------------------------------------ the stages
+COLLECT_DONE = Event("collect.done", "info", "Collect has dealt with one message of the inbox.")
+INTERPRET_DONE = Event("interpret.done", "info", "Interpret has judged one message.")
+DISPATCH_DONE = Event("dispatch.done", "info", "A handler has dealt with one message.")
+RESPOND_DONE = Event("respond.done", "info", "Respond has dealt with one response.")
+CORRELATE_DONE = Event("correlate.done", "info", "A response or report was matched with what it answers.")
+COLLECT_TRUNCATED = Event(
+    "collect.truncated",
+    "warning",
+    "A download ended early; nothing was kept or acknowledged, the next poll tries again.",
+    "If it lasts, look at proxies and firewalls on the way to MESH.",
+)
+COLLECT_FAILED = Event(
+    "collect.failed",
+    "error",
+    "One message of the inbox could not be collected; it stays in MESH.",
+    "See `error_type`; report it if it repeats.",
+)
+STAGE_FAILED = Event(
+    "stage.failed",
+    "error",
+    "An attempt on one message failed inside this program or its handler; it is tried again.",
+    "See `error_type` and `error_at`; nothing is lost.",
+)
+STAGE_BROKEN = Event(
+    "stage.broken",
+    "critical",
+    "A stage could not run at all; it is tried again.",
+    "See `error_type` and `error_at`; report it if it repeats.",
+)
+MESSAGE_PARKED = Event(
+    "message.parked",
+    "error",
+    "A message was set aside; its bytes are kept and its sender may be waiting.",
+    "`mesh-itk3 trace ID` shows why.",
+)
+MESSAGE_REJECTED = Event(
+    "message.rejected",
+    "warning",
+    "A message was refused with a negative infrastructure response.",
+    "Nothing, unless it repeats: then tell the sender.",
+)
+DECISION_NEEDED = Event(
+    "decision.needed",
+    "warning",
+    "A person has to decide the business response of a message.",
+    "Read the letter, then `mesh-itk3 respond ID CODE --by WHO`.",
+)
+DECISION_MADE = Event("decision.made", "info", "A person has decided the business response of a message.")
+DUPLICATE_DIFFERS = Event(
+    "duplicate.differs",
+    "warning",
+    "A message was answered as a duplicate although its bytes differ from the first.",
+    "Compare the two with `mesh-itk3 trace`; ask the sender which one is meant.",
+)
+RESPONSE_UNRESOLVED = Event(
+    "response.unresolved", "warning", "Whether MESH took a response is not known; it is looked up before any resend."
+)
+RESPONSE_PARKED = Event(
+    "response.parked",
+    "error",
+    "MESH refused a response for good; the sender has not been told.",
+    "See `status_code`; tell the sender another way.",
+)
+RESPONSE_UNDELIVERED = Event(
+    "response.undelivered",
+    "error",
+    "MESH could not deliver a response; the sender has not been told.",
+    "Tell the sender another way.",
+)
+FOREIGN_LEFT = Event("foreign.left", "debug", "A message on a workflow that is not ours was left in MESH unread.")
+HANDLER_SAID = Event("handler.said", "info", "A line of a handler's own.")
+
+ALL: Final[tuple[Event, ...]] = tuple(value for value in list(globals().values()) if isinstance(value, Event))
+
+_log = structlog.get_logger("mesh_itk3")
+
+
+def emit(event: Event, /, **fields: Any) -> None:
+    """Writes one log line. Fields outside FIELDS, and fields that are None, are left out. Never raises."""
+    allowed = {name: value for name, value in fields.items() if value is not None and name in FIELDS}
+    getattr(_log, event.severity)(event.name, text=event.text, **allowed)
+
+
+def where(error: BaseException) -> Mapping[str, str]:
+    """What may be said of an exception: its type and the line that raised it. Never its text, which may quote a message."""
+    frames = traceback.extract_tb(error.__traceback__)
+    at = f"{frames[-1].filename.rsplit('/', 1)[-1]}:{frames[-1].lineno}" if frames else "unknown"
+    return {"error_type": type(error).__name__, "error_at": at}

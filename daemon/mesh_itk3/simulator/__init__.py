@@ -1,0 +1,1 @@
+"""A hospital: builds valid ITK3 messages, sends them through MESH and reads the responses."""
