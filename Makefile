@@ -1,0 +1,70 @@
+# `make demo` and `make test` set up everything themselves. `make help` lists the rest.
+
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.installed
+PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input --quiet
+
+# The public NHS samples are not part of this repository. Tests over them skip, saying so, where the folder is missing.
+ITK3_EXAMPLES ?= $(shell cd ../shared/examples 2>/dev/null && pwd)
+ifneq ($(ITK3_EXAMPLES),)
+export ITK3_EXAMPLES
+endif
+
+# Another project's settings must not leak into ours.
+unexport PYTHONPATH PYTHONHOME VIRTUAL_ENV
+export PIP_USER := 0
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test check format lint types architecture bench lock setup clean
+
+help: ## This list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+
+demo: $(INSTALLED) ## The MESH sandbox, a hospital and the daemon on this machine; KEEP=1 leaves them running
+	@$(BIN)/mesh-itk3 demo $(if $(KEEP),--keep)
+
+test: $(INSTALLED) ## All tests
+	@$(BIN)/python -m pytest $(ARGS)
+
+check: lint types architecture test ## What CI runs: format, lint, types, architecture, tests
+
+format: $(INSTALLED) ## Rewrite the source in the house format
+	@$(BIN)/ruff format .
+	@$(BIN)/ruff check --fix --quiet . || true
+
+lint: $(INSTALLED) ## Format and lint rules, changing nothing
+	@$(BIN)/ruff format --check .
+	@$(BIN)/ruff check .
+
+types: $(INSTALLED) ## mypy, strict
+	@$(BIN)/mypy
+
+architecture: $(INSTALLED) ## Who may import whom, file and function sizes
+	@$(BIN)/lint-imports --no-cache
+	@$(BIN)/python -m pytest -q tests/test_architecture.py
+
+bench: $(INSTALLED) ## Throughput, memory and parsing cost; prints figures, asserts nothing
+	@$(BIN)/python -m tests.bench $(ARGS)
+
+lock: $(INSTALLED) ## Renew requirements.lock from pyproject.toml
+	@$(BIN)/uv pip compile pyproject.toml --all-extras --group dev --universal --python-version 3.11 \
+	    --generate-hashes --no-emit-index-url --custom-compile-command 'make lock' --quiet --output-file requirements.lock
+
+setup: $(INSTALLED) ## The virtual environment only
+
+# Re-made when what is to be installed changes. An environment whose interpreter has gone is made anew.
+$(INSTALLED): requirements.lock pyproject.toml
+	@$(BIN)/python -c '' 2>/dev/null || { \
+	    python=$$(sh .ci/find-python) || exit 1; \
+	    echo "mesh-itk3: making $(VENV) with $$python"; \
+	    rm -rf $(VENV) && "$$python" -m venv $(VENV); }
+	@echo 'mesh-itk3: installing the locked packages (a minute or two, once)'
+	@$(PIP) install --require-hashes -r requirements.lock
+	@echo 'mesh-itk3: installing mesh-itk3 itself'
+	@$(PIP) install --no-deps --no-build-isolation --editable .
+	@touch $@
+
+clean: ## Remove the virtual environment, caches and what the demo left
+	rm -rf $(VENV) build dist demo-run .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache .coverage .coverage.*
+	find daemon handlers tests -name __pycache__ -type d -prune -exec rm -rf {} +
