@@ -189,6 +189,7 @@ RESPONSE_UNDELIVERED = Event(
 )
 FOREIGN_LEFT = Event("foreign.left", "debug", "A message on a workflow that is not ours was left in MESH unread.")
 HANDLER_SAID = Event("handler.said", "info", "A line of a handler's own.")
+HANDLER_WARNED = Event("handler.warned", "warning", "A warning of a handler's own.", "See the handler's documentation.")
 
 ALL: Final[tuple[Event, ...]] = tuple(value for value in list(globals().values()) if isinstance(value, Event))
 

@@ -82,6 +82,8 @@ RESPONSE_TRANSITIONS: Final[frozenset[tuple[ResponseState, ResponseState]]] = fr
         (ResponseState.OWED, ResponseState.OWED),
         (ResponseState.OWED, ResponseState.SENT),
         (ResponseState.OWED, ResponseState.PARKED),
+        # A send whose answer was lost may be reported undelivered before it has been looked up.
+        (ResponseState.OWED, ResponseState.UNDELIVERED),
         (ResponseState.SENT, ResponseState.SENT),
         (ResponseState.SENT, ResponseState.DELIVERED),
         (ResponseState.SENT, ResponseState.UNDELIVERED),

@@ -9,10 +9,13 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from enum import StrEnum
-from typing import BinaryIO, Literal, Protocol, TypedDict
+from typing import TYPE_CHECKING, BinaryIO, Literal, Protocol, TypedDict
 
 from mesh_itk3.itk3.response_codes import Level
 from mesh_itk3.lifecycle import ResponseState, State
+
+if TYPE_CHECKING:
+    from mesh_itk3.handler import Declaration, Handler
 
 # --------------------------------------------------------------------------------------------------- errors
 
@@ -563,6 +566,50 @@ class Ledger(Protocol):
     def close(self) -> None: ...
 
 
+# --------------------------------------------------------------------------------------------------- routes
+
+
+class Routed(Protocol):
+    """The one handler that takes a message."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def handler(self) -> Handler: ...
+
+    @property
+    def declaration(self) -> Declaration: ...
+
+
+class Routes(Protocol):
+    """Which workflows are ours, and who takes them (design rule 7). Implemented by the registry of handlers."""
+
+    def is_ours(self, workflow_id: str) -> bool:
+        """An installed handler names it, or it is the response workflow of one that does."""
+
+    def is_response_workflow(self, workflow_id: str) -> bool:
+        """Any response workflow of the table or of a declaration (design rule 17)."""
+
+    def unavailable(self, workflow_id: str) -> str | None:
+        """Why none of the handlers of this workflow can work now; None where one can, and for response workflows."""
+
+    def response_workflow(self, workflow_id: str) -> str | None:
+        """Where answers to this workflow go; None where it is never answered."""
+
+    def event_codes(self, workflow_id: str) -> frozenset[str]:
+        """The events that the handlers of this workflow take; empty: any."""
+
+    def needs_document(self, workflow_id: str) -> bool:
+        """Whether the payload has to be one ITK3 document."""
+
+    def route(self, workflow_id: str, event_code: str | None, composition_type: str | None) -> Routed | None:
+        """The one handler of this message: by workflow, then event, then Composition.type. None: nobody takes it."""
+
+    def by_name(self, name: str) -> Routed | None:
+        """The working handler of this name."""
+
+
 # --------------------------------------------------------------------------------------------------- patients, clock
 
 
@@ -582,6 +629,13 @@ class PatientRegister(Protocol):
 
     def look_up(self, nhs_number: str) -> RegisteredPatient | None:
         """By ten digits; None only from a register read whole. Raises RegisterUnusable."""
+
+
+class Spool(Protocol):
+    """Where messages on foreign workflows go with `foreign = "spool"`: the pair of files that the NHS MESH client writes."""
+
+    def spool(self, headers: MeshHeaders, fill: Callable[[BinaryIO], None]) -> None:
+        """Durable on return; safe to repeat for the same message. Raises StorageFailed and whatever `fill` raises."""
 
 
 class Clock(Protocol):

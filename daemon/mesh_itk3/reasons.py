@@ -18,6 +18,7 @@ class Reason(StrEnum):
     HANDLER_GONE = "handler_gone", "The handler that accepted it is not installed or not enabled."
     STAGE_FAILED = "stage_failed", "This program failed on it at every attempt."
     PROCESS_DIED = "process_died", "The process died while it worked on this message alone, too many times."
+    STORAGE_FAILED = "storage_failed", "The disk refused a durable write; it is tried again."
     PAYLOAD_MISSING = "payload_missing", "Its bytes are not in the payload store."
     PERSON_DECIDED = "person_decided", "A person decided the business response."
     NO_SENDER = "no_sender", "It names no mailbox to answer to, so its response cannot be sent."

@@ -1,0 +1,56 @@
+"""Writes a response that is now owed: its bytes and ids are drawn once, here, so that every resend is byte-identical."""
+
+from __future__ import annotations
+
+from uuid import uuid4
+
+from mesh_itk3.itk3.message_header import MessageHeader
+from mesh_itk3.itk3.response_bundle import ResponseIds, write_response
+from mesh_itk3.itk3.response_codes import ResponseCode, level_of
+from mesh_itk3.ports import MessageRecord, NewResponse
+from mesh_itk3.reasons import Reason
+from mesh_itk3.stages.world import World
+
+
+def why_unanswerable(world: World, record: MessageRecord) -> Reason | None:
+    """Why no response to this message can be sent at all, or None."""
+    if world.routes.response_workflow(record.workflow_id) is None:
+        return Reason.NO_RESPONSE_WORKFLOW
+    return Reason.NO_SENDER if record.sender_mailbox_id is None else None
+
+
+def write(
+    world: World,
+    record: MessageRecord,
+    header: MessageHeader,
+    code: ResponseCode,
+    *,
+    issue_code: str | None = None,
+    diagnostics: str | None = None,
+) -> tuple[NewResponse, ...]:
+    """The one response with this code, to the mailbox that the message came from; none where it cannot be answered."""
+    workflow_id = world.routes.response_workflow(record.workflow_id)
+    if workflow_id is None or record.sender_mailbox_id is None:
+        return ()
+    ids = ResponseIds(*(str(uuid4()) for _ in range(5)))
+    body = write_response(
+        code=code,
+        issue_code=issue_code,
+        diagnostics=diagnostics,
+        ids=ids,
+        now=world.clock.now(),
+        mailbox_id=record.key.mailbox_id,
+        ods_code=world.practices[record.key.mailbox_id].ods_code,
+        answers=header.message_header_id,
+        sender_reference=header.handling.sender_reference.value,
+    )
+    response = NewResponse(
+        level=level_of(code),
+        response_code=code,
+        message_header_id=ids.message_header_id,
+        local_id=ids.message_header_id,  # unique per response, so that a send of unknown outcome can be looked up
+        to_mailbox_id=record.sender_mailbox_id,
+        workflow_id=workflow_id,
+        body=body,
+    )
+    return (response,)

@@ -1,0 +1,345 @@
+"""Stage 1: MESH inbox -> durable here -> acknowledged. One walk over one mailbox.
+
+The order is the point: payload bytes durable, ledger row committed, only then acknowledge, because MESH deletes a
+message on acknowledge. Nothing of a body is read before its row is committed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import closing
+from dataclasses import dataclass, field
+from typing import BinaryIO, Literal, cast
+
+from mesh_itk3 import events
+from mesh_itk3.lifecycle import State
+from mesh_itk3.ports import (
+    Clock,
+    CredentialsRejected,
+    Download,
+    Entry,
+    HeldByAnother,
+    Kind,
+    LeaseLost,
+    Ledger,
+    LedgerConflict,
+    LedgerUnavailable,
+    Mailbox,
+    MailboxUnavailable,
+    MeshHeaders,
+    MessageGone,
+    MessageKey,
+    MessageRecord,
+    PayloadStore,
+    Received,
+    Routes,
+    Spool,
+    StorageFailed,
+    TruncatedDownload,
+)
+from mesh_itk3.reasons import Reason
+
+STAGE = "collect"
+MAX_FAILURES_IN_A_ROW = 3
+"""Messages that could not be fetched one after another, before the walk is given up: MESH is ill, not the messages."""
+ACKNOWLEDGED_BATCH = 50
+
+
+@dataclass(slots=True)
+class Collector:
+    """One mailbox being collected. Keep it between walks: it remembers what was left in MESH."""
+
+    mailbox: Mailbox
+    ledger: Ledger
+    payloads: PayloadStore
+    routes: Routes
+    clock: Clock
+    spool: Spool | None = None
+    """Where foreign messages go; None leaves them in MESH."""
+    leaves_uncorrelated: bool = False
+    """Responses and reports that answer nothing of ours stay in MESH for whoever else reads this mailbox."""
+    max_messages: int = 2_000
+    """Collected in one walk at most; the next walk follows at once, so that stages and mailboxes share the machine."""
+    progress: Callable[[], None] = lambda: None
+    is_stopping: Callable[[], bool] = lambda: False
+    left: dict[str, str] = field(default_factory=dict)
+    """Ids seen on workflows that we do not take now, with their workflow: not opened again while that holds."""
+
+
+@dataclass(slots=True)
+class Walk:
+    """What one walk did."""
+
+    collected: int = 0
+    acknowledged: int = 0
+    foreign: int = 0
+    pages: int = 0
+    was_page_full: bool = False
+    was_cut_short: bool = False
+    """More may be waiting: the walk ended at `max_messages`, or its time to stop had come."""
+    failures_in_a_row: int = 0
+    seen: set[str] = field(default_factory=set)
+    to_record: list[MessageKey] = field(default_factory=list)
+
+    @property
+    def should_repeat(self) -> bool:
+        """Whether to walk again at once: only if a page was full and something was acknowledged (MESH allows one poll
+        in five minutes otherwise, and a page full of messages that stay would repeat for ever).
+        """
+        return self.acknowledged > 0 and (self.was_page_full or self.was_cut_short)
+
+
+def collect(c: Collector) -> Walk:
+    """Walks the whole inbox once. Raises MailboxUnavailable, CredentialsRejected (the walk ends; what it made durable
+    stays), StorageFailed, LedgerUnavailable, LeaseLost (nothing more may be collected now).
+    """
+    walk = Walk()
+    try:
+        for page in c.mailbox.pages():
+            walk.pages += 1
+            walk.was_page_full = walk.was_page_full or len(page) >= c.mailbox.page_size
+            _collect_page(c, walk, [i for i in dict.fromkeys(page) if i not in walk.seen])
+            if walk.was_cut_short:
+                break
+    finally:
+        _record_acknowledged(c, walk)
+    return walk
+
+
+def _collect_page(c: Collector, walk: Walk, mesh_message_ids: list[str]) -> None:
+    walk.seen.update(mesh_message_ids)
+    candidates = [i for i in mesh_message_ids if not _is_still_left(c, i)]
+    known = c.ledger.known(c.mailbox.mailbox_id, candidates)
+    for mesh_message_id in candidates:
+        if c.is_stopping() or walk.collected >= c.max_messages:
+            walk.was_cut_short = True
+            return
+        _collect_safely(c, walk, mesh_message_id, known.get(mesh_message_id))
+        c.progress()
+
+
+def _is_still_left(c: Collector, mesh_message_id: str) -> bool:
+    """Seen before and left, and its workflow is still not taken here: neither opened nor looked up again."""
+    workflow_id = c.left.get(mesh_message_id)
+    return workflow_id is not None and c.spool is None and _belonging(c.routes, workflow_id) != "ours"
+
+
+def _collect_safely(c: Collector, walk: Walk, mesh_message_id: str, record: MessageRecord | None) -> None:
+    """One message; its own failure is not the others'."""
+    said = {"mailbox_id": c.mailbox.mailbox_id, "mesh_message_id": mesh_message_id, "stage": STAGE}
+    try:
+        _collect_one(c, walk, mesh_message_id, record)
+        walk.failures_in_a_row = 0
+    except (StorageFailed, LedgerUnavailable, LeaseLost, HeldByAnother, CredentialsRejected):
+        raise
+    except MessageGone:
+        events.emit(events.COLLECT_DONE, **said, outcome="gone")
+    except LedgerConflict:
+        events.emit(events.COLLECT_DONE, **said, outcome="collected_by_another")
+    except (TruncatedDownload, MailboxUnavailable) as error:
+        _count_failure(walk, error, said)
+    except Exception as error:  # noqa: BLE001 - the per-message loop: one message's fault must not hold up the others
+        events.emit(events.COLLECT_FAILED, **said, **events.where(error))
+
+
+def _count_failure(walk: Walk, error: Exception, said: dict[str, str]) -> None:
+    event = events.COLLECT_TRUNCATED if isinstance(error, TruncatedDownload) else events.COLLECT_FAILED
+    events.emit(event, **said, reason=getattr(error, "reason", None), error_type=type(error).__name__)
+    walk.failures_in_a_row += 1
+    if walk.failures_in_a_row >= MAX_FAILURES_IN_A_ROW and isinstance(error, MailboxUnavailable):
+        raise error
+
+
+# ------------------------------------------------------------------------------------------------ one message
+
+
+def _collect_one(c: Collector, walk: Walk, mesh_message_id: str, record: MessageRecord | None) -> None:
+    started = c.clock.monotonic()
+    if record is None or _is_to_be_opened(c, record):
+        outcome, workflow_id = _open_and_take(c, walk, mesh_message_id, record)
+    else:
+        outcome, workflow_id = _redelivered(c, walk, record), record.workflow_id
+    if outcome in _UNTOUCHED:
+        return
+    events.emit(
+        events.COLLECT_DONE,
+        mailbox_id=c.mailbox.mailbox_id,
+        mesh_message_id=mesh_message_id,
+        workflow_id=workflow_id,
+        stage=STAGE,
+        outcome=outcome,
+        duration_ms=round((c.clock.monotonic() - started) * 1000, 1),
+    )
+
+
+_UNTOUCHED = frozenset({"left", "held"})
+
+
+def _is_to_be_opened(c: Collector, record: MessageRecord) -> bool:
+    """Remembered as foreign, but its handler has been installed since, or a spool configured."""
+    if record.state is not State.FOREIGN or record.reason == Reason.FOREIGN_SPOOLED:
+        return False
+    return c.spool is not None or _belonging(c.routes, record.workflow_id) == "ours"
+
+
+def _redelivered(c: Collector, walk: Walk, record: MessageRecord) -> str:
+    """MESH lists a message that we already hold: our acknowledge was lost, or we died before it. It is acknowledged
+    and nothing is sent: this is no duplicate in the sense of ITK3.
+    """
+    if record.state is State.FOREIGN and record.reason != Reason.FOREIGN_SPOOLED:
+        c.left[record.key.mesh_message_id] = record.workflow_id
+        return "left"
+    if _is_held_for_correlate(c, record.kind) and record.state is not State.CORRELATED:
+        return "held"
+    if record.payload is not None and not c.payloads.is_whole(record.payload.name, record.payload.bytes):
+        _download_again(c, record)
+    _acknowledge(c, walk, record.key)
+    return "redelivered"
+
+
+def _download_again(c: Collector, record: MessageRecord) -> None:
+    """Its file is lost: acknowledging now would lose the message, so the bytes come first (design rule 3)."""
+    with closing(c.mailbox.open(record.key.mesh_message_id)) as download:
+        name = c.payloads.new_name(record.key.mailbox_id)
+        payload = c.payloads.write(name, _beating(c, download), download.headers)
+    entry = Entry(at=c.clock.now(), stage=STAGE, outcome="downloaded_again")
+    c.ledger.replace_payload(record.key, payload, entry)
+
+
+def _open_and_take(c: Collector, walk: Walk, mesh_message_id: str, record: MessageRecord | None) -> tuple[str, str]:
+    with closing(c.mailbox.open(mesh_message_id)) as download:
+        workflow_id = download.headers.workflow_id
+        match _belonging(c.routes, workflow_id):
+            case "ours":
+                outcome = _take(c, walk, mesh_message_id, download)
+            case "unavailable":
+                outcome = _leave_unavailable(c, mesh_message_id, workflow_id)
+            case "foreign":
+                outcome = _foreign(c, walk, mesh_message_id, download, record)
+    return outcome, workflow_id
+
+
+def _belonging(routes: Routes, workflow_id: str) -> Literal["ours", "unavailable", "foreign"]:
+    """Whose a workflow is (design rule 7)."""
+    if not routes.is_ours(workflow_id):
+        return "foreign"
+    return "ours" if routes.unavailable(workflow_id) is None else "unavailable"
+
+
+def kind_of(headers: MeshHeaders, routes: Routes) -> Kind:
+    """What a message is, from its headers alone."""
+    if headers.message_type == "REPORT":
+        return Kind.REPORT
+    return Kind.RESPONSE if routes.is_response_workflow(headers.workflow_id) else Kind.MESSAGE
+
+
+def _is_held_for_correlate(c: Collector, kind: Kind) -> bool:
+    return c.leaves_uncorrelated and kind is not Kind.MESSAGE
+
+
+def _take(c: Collector, walk: Walk, mesh_message_id: str, download: Download) -> str:
+    """Durable payload, durable row, then acknowledge: the order that nothing may change."""
+    headers = download.headers
+    kind = kind_of(headers, c.routes)
+    payload = c.payloads.write(c.payloads.new_name(c.mailbox.mailbox_id), _beating(c, download), headers)
+    key = MessageKey(c.mailbox.mailbox_id, mesh_message_id)
+    now = c.clock.now()
+    received = Received(
+        key=key,
+        workflow_id=headers.workflow_id,
+        kind=kind,
+        received_at=now,
+        sender_mailbox_id=headers.sender_mailbox_id,
+        local_id=headers.local_id,
+        linked_message_id=headers.linked_message_id,
+        payload=payload,
+    )
+    c.ledger.record_received(received, Entry(at=now, stage=STAGE, outcome="received"))
+    walk.collected += 1
+    if not _is_held_for_correlate(c, kind):
+        _acknowledge(c, walk, key)
+    return "received"
+
+
+@dataclass(slots=True)
+class _BeatingFile:
+    """Tells the watchdog of every block: a large message may take longer than any deadline, a stuck one sends none."""
+
+    file: BinaryIO
+    beat: Callable[[], None]
+
+    def write(self, block: bytes) -> int:
+        self.beat()
+        return self.file.write(block)
+
+
+def _beating(c: Collector, download: Download) -> Callable[[BinaryIO], None]:
+    return lambda file: download.write_to(cast("BinaryIO", _BeatingFile(file, c.progress)))
+
+
+def _acknowledge(c: Collector, walk: Walk, key: MessageKey) -> None:
+    """A failing acknowledge holds up nothing: MESH lists the message again and the next walk repeats it."""
+    try:
+        c.mailbox.acknowledge(key.mesh_message_id)
+    except MailboxUnavailable as error:
+        said = {"mailbox_id": key.mailbox_id, "mesh_message_id": key.mesh_message_id, "stage": STAGE}
+        events.emit(events.COLLECT_FAILED, **said, outcome="not_acknowledged", reason=error.reason)
+        return
+    walk.acknowledged += 1
+    walk.to_record.append(key)
+    if len(walk.to_record) >= ACKNOWLEDGED_BATCH:
+        _record_acknowledged(c, walk)
+
+
+def _record_acknowledged(c: Collector, walk: Walk) -> None:
+    """In batches: losing this note in a crash costs nothing, since an acknowledged message is not listed again."""
+    if walk.to_record:
+        c.ledger.record_acknowledged(walk.to_record, c.clock.now())
+        walk.to_record.clear()
+
+
+# ------------------------------------------------------------------------------------------------ not ours
+
+
+def _leave_unavailable(c: Collector, mesh_message_id: str, workflow_id: str) -> str:
+    """Ours, but its handler cannot work now: it stays in MESH, unread, until the handler can."""
+    c.left[mesh_message_id] = workflow_id
+    events.emit(
+        events.HANDLER_UNAVAILABLE,
+        mailbox_id=c.mailbox.mailbox_id,
+        mesh_message_id=mesh_message_id,
+        workflow_id=workflow_id,
+        reason=c.routes.unavailable(workflow_id),
+    )
+    return "left"
+
+
+def _foreign(c: Collector, walk: Walk, mesh_message_id: str, download: Download, record: MessageRecord | None) -> str:
+    walk.foreign += 1
+    key = MessageKey(c.mailbox.mailbox_id, mesh_message_id)
+    if c.spool is None:
+        c.left[mesh_message_id] = download.headers.workflow_id
+        if record is None:
+            _remember_foreign(c, key, download.headers, Reason.FOREIGN_LEFT)
+        events.emit(events.FOREIGN_LEFT, mailbox_id=key.mailbox_id, mesh_message_id=mesh_message_id)
+        return "left"
+    c.spool.spool(download.headers, _beating(c, download))
+    _remember_foreign(c, key, download.headers, Reason.FOREIGN_SPOOLED)
+    _acknowledge(c, walk, key)
+    return "spooled"
+
+
+def _remember_foreign(c: Collector, key: MessageKey, headers: MeshHeaders, reason: Reason) -> None:
+    now = c.clock.now()
+    received = Received(
+        key=key,
+        workflow_id=headers.workflow_id,
+        kind=kind_of(headers, c.routes),
+        received_at=now,
+        sender_mailbox_id=headers.sender_mailbox_id,
+        local_id=None,
+        linked_message_id=headers.linked_message_id,
+        payload=None,
+    )
+    entry = Entry(at=now, stage=STAGE, outcome="foreign", reason=reason)
+    c.ledger.record_received(received, entry, state=State.FOREIGN)

@@ -1,0 +1,252 @@
+"""Stage 2: received -> accepted (20013 owed) or rejected (one negative infrastructure response owed, nothing more)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from datetime import timedelta
+from typing import Any
+
+from mesh_itk3 import events
+from mesh_itk3.events import Event
+from mesh_itk3.handler import Refuse
+from mesh_itk3.itk3.envelope import Reading
+from mesh_itk3.itk3.message_header import normalise_id
+from mesh_itk3.itk3.owed import is_infrastructure_response_owed
+from mesh_itk3.itk3.response_codes import InfrastructureCode
+from mesh_itk3.itk3.verdict import Facts, Strictness, Verdict, judge, refuse
+from mesh_itk3.lifecycle import Move, State, state_after
+from mesh_itk3.ports import Changes, Entry, Kind, MessageRecord, NewResponse, PayloadMissing, Routed, Step
+from mesh_itk3.reasons import Reason
+from mesh_itk3.stages import answer
+from mesh_itk3.stages.attempt import Outcome, commit, failed_attempt, ids, in_turn, later, milliseconds, park
+from mesh_itk3.stages.read import message_for_handler, read
+from mesh_itk3.stages.world import World
+
+STAGE = "interpret"
+RESPONSE_EVENT = "ITK008M"
+WAIT_FOR_HANDLER = timedelta(minutes=1)
+
+
+@dataclass(slots=True)
+class AcceptedHere:
+    """Messages accepted in this batch, whose rows are not committed yet: the second of two equals is a duplicate too."""
+
+    by_message: dict[tuple[str, str | None, str], MessageRecord] = field(default_factory=dict)
+    by_document: dict[tuple[str, str | None, str], MessageRecord] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Earlier:
+    """The accepted messages that this one may be a duplicate of."""
+
+    message: MessageRecord | None
+    document: MessageRecord | None
+
+
+def interpret(world: World, *, limit: int = 50) -> int:
+    """Judges up to `limit` received messages and commits what became of them; how many."""
+    records = world.ledger.claim(State.RECEIVED, (Kind.MESSAGE,), world.mailbox_ids, world.clock.now(), limit)
+    accepted = AcceptedHere()
+    commit(world, [_interpret_safely(world, record, accepted) for record in in_turn(world, records)])
+    return len(records)
+
+
+def _interpret_safely(world: World, record: MessageRecord, accepted: AcceptedHere) -> Outcome:
+    try:
+        return _interpret_one(world, record, accepted)
+    except PayloadMissing:
+        return park(world, record, STAGE, Reason.PAYLOAD_MISSING)
+    except Exception as error:  # noqa: BLE001 - the per-message loop: one message's fault must not hold up the others
+        return failed_attempt(world, record, STAGE, Reason.STAGE_FAILED, error)
+    finally:
+        world.progress()
+
+
+def _interpret_one(world: World, record: MessageRecord, accepted: AcceptedHere) -> Outcome:
+    started = world.clock.monotonic()
+    reading, raw = read(world, record)
+    if reading.header.event_code == RESPONSE_EVENT:
+        return _hand_to_correlate(world, record)
+    if world.routes.unavailable(record.workflow_id) is not None:
+        return _wait_for_handler(world, record)
+    earlier = _earlier(world, record, reading, accepted)
+    verdict, routed = _verdict(world, record, reading, raw, earlier)
+    step = _step(world, record, reading, verdict, routed, earlier)
+    if verdict.is_positive:
+        _remember(accepted, replace(record, **_identity(reading)), reading)
+    return Outcome(step, _said(world, record, reading, verdict, step, started))
+
+
+# ------------------------------------------------------------------------------------------------ judging
+
+
+def _verdict(
+    world: World, record: MessageRecord, reading: Reading, raw: bytes, earlier: Earlier
+) -> tuple[Verdict, Routed | None]:
+    """ITK3's rules first, then the handler's own examination."""
+    verdict = judge(reading, _facts(world, record, earlier))
+    if not verdict.is_positive or reading.envelope is None:
+        return verdict, None
+    document = reading.envelope.document
+    composition_type = document.type_code if document else None
+    routed = world.routes.route(record.workflow_id, reading.header.event_code, composition_type)
+    if routed is None:
+        where = "Bundle.entry.resource.ofType(Composition).type"
+        return refuse(InfrastructureCode.PAYLOAD_VALIDATION_FAILURE, where, "not-supported", "no_handler"), None
+    message = message_for_handler(world, record, reading, raw, verdict.warnings)
+    examined = routed.handler.examine(message)
+    if isinstance(examined, Refuse):
+        return refuse(examined.code, examined.where, examined.issue_code, examined.rule), routed
+    return verdict, routed
+
+
+def _facts(world: World, record: MessageRecord, earlier: Earlier) -> Facts:
+    first = earlier.message or earlier.document
+    return Facts(
+        strictness=world.strictness.get(record.workflow_id, Strictness.STANDARD),
+        our_ods_codes=world.practices[record.key.mailbox_id].ods_codes,
+        is_known_message=earlier.message is not None,
+        is_known_document=earlier.document is not None,
+        is_same_bytes=first is not None and _have_same_bytes(first, record),
+        needs_document=world.routes.needs_document(record.workflow_id),
+        event_codes=world.routes.event_codes(record.workflow_id),
+    )
+
+
+def _have_same_bytes(one: MessageRecord, other: MessageRecord) -> bool:
+    return one.payload is not None and other.payload is not None and one.payload.sha256 == other.payload.sha256
+
+
+def _earlier(world: World, record: MessageRecord, reading: Reading, accepted: AcceptedHere) -> Earlier:
+    """Known means accepted, in the same receiving mailbox, from the same Mex-From (design rule 2)."""
+    mailbox_id, sender = record.key.mailbox_id, record.sender_mailbox_id
+    message = document = None
+    if header_id := reading.header.message_header_id:
+        here = accepted.by_message.get((mailbox_id, sender, normalise_id(header_id)))
+        message = here or world.ledger.is_accepted(mailbox_id, sender, header_id)
+    if document_id := _document_id(reading):
+        there = accepted.by_document.get((mailbox_id, sender, normalise_id(document_id)))
+        document = there or world.ledger.is_document_accepted(mailbox_id, sender, document_id)
+    return Earlier(message, document)
+
+
+def _remember(accepted: AcceptedHere, record: MessageRecord, reading: Reading) -> None:
+    place = (record.key.mailbox_id, record.sender_mailbox_id)
+    if header_id := reading.header.message_header_id:
+        accepted.by_message[(*place, normalise_id(header_id))] = record
+    if document_id := _document_id(reading):
+        accepted.by_document[(*place, normalise_id(document_id))] = record
+
+
+def _document_id(reading: Reading) -> str | None:
+    document = reading.envelope.document if reading.envelope else None
+    return document.document_id if document else None
+
+
+# ------------------------------------------------------------------------------------------------ what follows
+
+
+def _step(
+    world: World, record: MessageRecord, reading: Reading, verdict: Verdict, routed: Routed | None, earlier: Earlier
+) -> Step:
+    now = world.clock.now()
+    move = Move.ACCEPT if verdict.is_positive else Move.REJECT
+    changes = Changes(
+        **_identity(reading),
+        response_code=verdict.code,
+        handler=routed.name if routed else None,
+        warnings=verdict.warnings,
+        reason=None if verdict.is_positive else Reason.VERDICT,
+        attempts=0,
+        due_at=None,
+    )
+    if verdict.is_positive:
+        changes["accepted_at"] = now
+    else:
+        changes["finished_at"] = now
+        changes.update(_duplicate(record, verdict, earlier))
+    entry = Entry(at=now, stage=STAGE, outcome=_outcome(verdict), response_code=verdict.code, reason=verdict.rule)
+    return Step(
+        key=record.key,
+        old=record.state,
+        new=state_after(record.state, move),
+        entry=entry,
+        changes=changes,
+        responses=_owed(world, record, reading, verdict),
+    )
+
+
+def _identity(reading: Reading) -> Changes:
+    """What a message calls itself, as far as it could be read."""
+    header = reading.header
+    document = reading.envelope.document if reading.envelope else None
+    return Changes(
+        message_header_id=header.message_header_id,
+        event_code=header.event_code,
+        document_id=document.document_id if document else None,
+        is_replacement=document is not None and document.is_replacement,
+        bus_ack_requested=header.handling.bus_ack,
+        inf_ack_requested=header.handling.inf_ack,
+    )
+
+
+def _duplicate(record: MessageRecord, verdict: Verdict, earlier: Earlier) -> Changes:
+    """What the answer "duplicate" refers to. Bytes that differ are for a person to look at."""
+    first = {
+        InfrastructureCode.DUPLICATE_MESSAGE: earlier.message,
+        InfrastructureCode.DUPLICATE_DOCUMENT: earlier.document,
+    }.get(verdict.code)
+    if first is None:
+        return Changes()
+    differs = not _have_same_bytes(first, record)
+    return Changes(duplicate_of=first.key.mesh_message_id, differs_from_first=differs)
+
+
+def _owed(world: World, record: MessageRecord, reading: Reading, verdict: Verdict) -> tuple[NewResponse, ...]:
+    if not is_infrastructure_response_owed(verdict, reading.header.handling.inf_ack):
+        return ()
+    diagnostics = None if verdict.is_positive else verdict.diagnostics
+    return answer.write(world, record, reading.header, verdict.code, issue_code=verdict.issue_code, diagnostics=diagnostics)
+
+
+def _outcome(verdict: Verdict) -> str:
+    return "accepted" if verdict.is_positive else "rejected"
+
+
+def _hand_to_correlate(world: World, record: MessageRecord) -> Outcome:
+    """An ITK3 response on a payload workflow: never judged, never refused (design rule 11)."""
+    step = Step(
+        key=record.key,
+        old=record.state,
+        new=state_after(record.state, Move.TRY_LATER),
+        changes=Changes(kind=Kind.RESPONSE),
+        entry=Entry(at=world.clock.now(), stage=STAGE, outcome="is_response"),
+    )
+    return Outcome(step)
+
+
+def _wait_for_handler(world: World, record: MessageRecord) -> Outcome:
+    """Its handler was switched off after it had been collected: it waits, uncounted."""
+    outcome = later(world, record, STAGE, Reason.HANDLER_GONE, WAIT_FOR_HANDLER, attempts=record.attempts)
+    reason = world.routes.unavailable(record.workflow_id)
+    return Outcome(outcome.step, ((events.HANDLER_UNAVAILABLE, {**ids(record), "reason": reason}),))
+
+
+def _said(
+    world: World, record: MessageRecord, reading: Reading, verdict: Verdict, step: Step, started: float
+) -> tuple[tuple[Event, Mapping[str, Any]], ...]:
+    named = {**ids(record, reading.header.message_header_id), "stage": STAGE, "response_code": verdict.code}
+    done = {
+        **named,
+        "outcome": _outcome(verdict),
+        "attempt": record.attempts + 1,
+        "duration_ms": milliseconds(world, started),
+        "warnings": list(verdict.warnings) or None,
+    }
+    said: list[tuple[Event, Mapping[str, Any]]] = [(events.INTERPRET_DONE, done)]
+    if not verdict.is_positive:
+        said.append((events.MESSAGE_REJECTED, {**named, "rule": verdict.rule}))
+    if step.changes.get("differs_from_first"):
+        said.append((events.DUPLICATE_DIFFERS, named))
+    return tuple(said)

@@ -1,0 +1,279 @@
+"""Stage 4: the outbox. owed -> sent through MESH -> delivered or undelivered.
+
+A send has no idempotency key: when its outcome is not known, MESH is asked by local id before anything is sent again
+(design rule 15).
+"""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any, Final
+
+from mesh_itk3 import events
+from mesh_itk3.lifecycle import ResponseState
+from mesh_itk3.ports import (
+    CredentialsRejected,
+    Entry,
+    LedgerConflict,
+    LedgerUnavailable,
+    LookUpUnsupported,
+    Mailbox,
+    MailboxUnavailable,
+    Outgoing,
+    ResponseChanges,
+    ResponseRecord,
+    ResponseStep,
+    SendRefused,
+    SendUnresolved,
+    Tracking,
+)
+from mesh_itk3.reasons import Reason
+from mesh_itk3.retry import delay_s, may_resend_unresolved
+from mesh_itk3.stages.attempt import milliseconds
+from mesh_itk3.stages.world import World
+
+STAGE: Final = "respond"
+MAX_UNRESOLVED_IN_A_ROW: Final = 3
+"""Sends without an answer one after another, before the rest of the batch is put off: MESH is ill."""
+TRACK_EVERY: Final = timedelta(hours=1)
+"""MESH: tracking "must not be polled frequently"; delivery is also reported by a REPORT after five days."""
+STOP_TRACKING_AFTER: Final = timedelta(days=30)
+
+
+@dataclass(slots=True)
+class Sending:
+    """One batch on its way."""
+
+    steps: list[ResponseStep] = field(default_factory=list)
+    said: list[tuple[events.Event, dict[str, Any]]] = field(default_factory=list)
+    sent: set[tuple[str, str]] = field(default_factory=set)
+    """MESH ids of the messages whose infrastructure response went out in this batch."""
+    unresolved_in_a_row: int = 0
+
+
+def respond(world: World, mailbox: Mailbox, *, limit: int = 50) -> int:
+    """Sends up to `limit` owed responses of one mailbox; how many went out. Raises CredentialsRejected,
+    MailboxUnavailable when MESH is ill; what was sent until then is recorded.
+    """
+    records = world.ledger.claim_responses(mailbox.mailbox_id, world.clock.now(), limit)
+    batch = Sending()
+    untouched = list(records)
+    try:
+        while untouched:
+            _send_one(world, mailbox, batch, untouched[0])
+            untouched.pop(0)
+            world.progress()
+            if batch.unresolved_in_a_row >= MAX_UNRESOLVED_IN_A_ROW:
+                raise MailboxUnavailable(Reason.SEND_UNRESOLVED)
+    finally:
+        _record(world, batch, untouched)
+    return sum(step.new is ResponseState.SENT for step in batch.steps)
+
+
+def _record(world: World, batch: Sending, untouched: list[ResponseRecord]) -> None:
+    for record in untouched:
+        batch.steps.append(_put_off(world, record, Reason.MAILBOX_UNAVAILABLE, was_tried=False))
+    if batch.steps:
+        _apply(world, batch.steps)
+    for event, fields in batch.said:
+        events.emit(event, **fields)
+
+
+def _apply(world: World, steps: list[ResponseStep]) -> None:
+    try:
+        world.ledger.apply_responses(steps)
+    except LedgerConflict:
+        for step in steps:
+            _apply_one(world, step)
+
+
+def _apply_one(world: World, step: ResponseStep) -> None:
+    try:
+        world.ledger.apply_responses([step])
+    except LedgerConflict:  # a report has moved it meanwhile: the report stands
+        return
+
+
+# ------------------------------------------------------------------------------------------------ one response
+
+
+def _send_one(world: World, mailbox: Mailbox, batch: Sending, record: ResponseRecord) -> None:
+    if _waits_for_infrastructure(batch, record):
+        batch.steps.append(_put_off(world, record, None, was_tried=False))
+        return
+    started = world.clock.monotonic()
+    if record.unresolved_since is not None and not _is_to_be_sent_again(world, mailbox, batch, record, started):
+        return
+    try:
+        mesh_message_id = mailbox.send(_outgoing(record))
+    except SendRefused as refused:
+        _refused(world, batch, record, refused)
+    except SendUnresolved as unresolved:
+        _unresolved(world, batch, record, unresolved)
+    except (CredentialsRejected, LedgerUnavailable):
+        raise
+    except Exception as error:  # noqa: BLE001 - the per-message loop; MESH may have taken it, so it is looked up
+        _unresolved(world, batch, record, SendUnresolved(type(error).__name__))
+    else:
+        _sent(world, batch, record, mesh_message_id, started, "sent")
+
+
+def _waits_for_infrastructure(batch: Sending, record: ResponseRecord) -> bool:
+    """A business response is not sent before MESH has taken the infrastructure response of the same message."""
+    if record.level != "business" or record.infrastructure_state is None:
+        return False
+    if record.infrastructure_state is ResponseState.OWED:
+        return (record.key.mailbox_id, record.key.mesh_message_id) not in batch.sent
+    return record.infrastructure_state is ResponseState.PARKED
+
+
+def _is_to_be_sent_again(world: World, mailbox: Mailbox, batch: Sending, record: ResponseRecord, started: float) -> bool:
+    """An earlier send's outcome is not known. MESH is asked; only its "no", or an hour without an answer, lets the
+    identical bytes go out again: a doubled response is harmless, a missing one is not.
+    """
+    try:
+        mesh_message_id = mailbox.find_sent(record.local_id)
+    except (MailboxUnavailable, LookUpUnsupported) as error:
+        since = record.unresolved_since or world.clock.now()
+        if may_resend_unresolved(since, world.clock.now()):
+            return True
+        batch.steps.append(_put_off(world, record, Reason.SEND_UNRESOLVED, was_tried=True))
+        if isinstance(error, MailboxUnavailable):
+            batch.unresolved_in_a_row += 1
+        return False
+    if mesh_message_id is None:
+        return True
+    _sent(world, batch, record, mesh_message_id, started, "found_sent")
+    return False
+
+
+def _outgoing(record: ResponseRecord) -> Outgoing:
+    return Outgoing(
+        to_mailbox_id=record.to_mailbox_id,
+        workflow_id=record.workflow_id,
+        local_id=record.local_id,
+        body=record.body,
+    )
+
+
+# ------------------------------------------------------------------------------------------------ what became of it
+
+
+def _sent(world: World, batch: Sending, record: ResponseRecord, mesh_message_id: str, started: float, outcome: str) -> None:
+    now = world.clock.now()
+    batch.unresolved_in_a_row = 0
+    if record.level == "infrastructure":
+        batch.sent.add((record.key.mailbox_id, record.key.mesh_message_id))
+    changes = ResponseChanges(
+        mesh_message_id=mesh_message_id,
+        sent_at=now,
+        unresolved_since=None,
+        due_at=None,
+        reason=None,
+        attempts=record.attempts + 1,
+    )
+    entry = Entry(at=now, stage=STAGE, outcome=outcome, response_code=record.response_code, attempt=record.attempts + 1)
+    batch.steps.append(ResponseStep(record.local_id, record.state, ResponseState.SENT, entry, changes))
+    said = {
+        **_ids(record),
+        "outcome": outcome,
+        "response_mesh_message_id": mesh_message_id,
+        "attempt": record.attempts + 1,
+        "duration_ms": milliseconds(world, started),
+    }
+    batch.said.append((events.RESPOND_DONE, said))
+
+
+def _refused(world: World, batch: Sending, record: ResponseRecord, refused: SendRefused) -> None:
+    """400 and 417 are final: the sender has not been told, and an operator has to know."""
+    batch.unresolved_in_a_row = 0
+    entry = Entry(
+        at=world.clock.now(),
+        stage=STAGE,
+        outcome="refused",
+        response_code=record.response_code,
+        reason=Reason.SEND_REFUSED,
+        attempt=record.attempts + 1,
+    )
+    changes = ResponseChanges(reason=Reason.SEND_REFUSED, unresolved_since=None, attempts=record.attempts + 1)
+    batch.steps.append(ResponseStep(record.local_id, record.state, ResponseState.PARKED, entry, changes))
+    batch.said.append((events.RESPONSE_PARKED, {**_ids(record), "outcome": "refused", "status_code": refused.code}))
+
+
+def _unresolved(world: World, batch: Sending, record: ResponseRecord, unresolved: SendUnresolved) -> None:
+    batch.unresolved_in_a_row += 1
+    batch.steps.append(
+        _put_off(
+            world, record, Reason.SEND_UNRESOLVED, was_tried=True, at_least_s=unresolved.retry_after_s, outcome="unresolved"
+        )
+    )
+    said = {**_ids(record), "outcome": "unresolved", "reason": unresolved.reason, "attempt": record.attempts + 1}
+    batch.said.append((events.RESPONSE_UNRESOLVED, said))
+
+
+def _put_off(
+    world: World,
+    record: ResponseRecord,
+    reason: Reason | None,
+    *,
+    was_tried: bool,
+    at_least_s: float | None = None,
+    outcome: str | None = None,
+) -> ResponseStep:
+    """Still owed, later. What was not tried keeps its history: it is not unresolved."""
+    now = world.clock.now()
+    attempts = record.attempts + (1 if was_tried else 0)
+    waits = max(at_least_s or 0.0, delay_s(max(attempts, 1), jitter=random.random())) if reason else 0.0
+    changes = ResponseChanges(
+        attempts=attempts,
+        due_at=now + timedelta(seconds=waits) if waits else None,
+        unresolved_since=(record.unresolved_since or now) if was_tried else record.unresolved_since,
+        reason=reason,
+    )
+    entry = Entry(at=now, stage=STAGE, outcome=outcome, reason=reason, attempt=attempts) if outcome else None
+    return ResponseStep(record.local_id, record.state, ResponseState.OWED, entry, changes)
+
+
+def _ids(record: ResponseRecord) -> dict[str, Any]:
+    return {
+        "mailbox_id": record.key.mailbox_id,
+        "mesh_message_id": record.key.mesh_message_id,
+        "workflow_id": record.workflow_id,
+        "local_id": record.local_id,
+        "level": record.level,
+        "response_code": record.response_code,
+        "stage": STAGE,
+    }
+
+
+# ------------------------------------------------------------------------------------------------ delivered?
+
+
+def track(world: World, mailbox: Mailbox, *, limit: int = 50) -> int:
+    """Asks MESH what became of responses sent some time ago; how many were asked about. Raises CredentialsRejected,
+    MailboxUnavailable.
+    """
+    now = world.clock.now()
+    records = world.ledger.sent_responses(mailbox.mailbox_id, now - TRACK_EVERY, limit)
+    for record in records:
+        _apply(world, [_tracked(record, mailbox.track(record.mesh_message_id or ""), now)])
+        world.progress()
+    return len(records)
+
+
+def _tracked(record: ResponseRecord, tracking: Tracking | None, now: datetime) -> ResponseStep:
+    state = tracking.state if tracking else None
+    changes = ResponseChanges(tracked_at=now)
+    match state:
+        case "acknowledged":
+            new, outcome = ResponseState.DELIVERED, "delivered"
+        case "undeliverable":
+            new, outcome = ResponseState.UNDELIVERED, "undelivered"
+            changes["reason"] = Reason.REPORTED_UNDELIVERED
+            events.emit(events.RESPONSE_UNDELIVERED, **_ids(record), status_code=tracking.status_code if tracking else None)
+        case _:
+            return ResponseStep(record.local_id, record.state, ResponseState.SENT, None, changes)
+    entry = Entry(at=now, stage=STAGE, outcome=outcome, response_code=record.response_code)
+    return ResponseStep(record.local_id, record.state, new, entry, changes)

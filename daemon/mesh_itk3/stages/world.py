@@ -1,0 +1,54 @@
+"""What every stage is given: the ports, and the few settings that decide."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+from mesh_itk3.handler import Patients, Writer
+from mesh_itk3.itk3.envelope import Caps
+from mesh_itk3.itk3.verdict import Strictness
+from mesh_itk3.ports import Clock, Ledger, PayloadStore, Routes
+
+
+@dataclass(frozen=True, slots=True)
+class Practice:
+    """Whom a mailbox answers for."""
+
+    ods_code: str
+    """Stands in the header Organization of every response from this mailbox."""
+    ods_codes: frozenset[str]
+    """All codes answered for, upper case (`ods_code` and `also_serves`)."""
+
+
+def _nothing() -> None:
+    """Nobody watches."""
+
+
+def _never() -> bool:
+    return False
+
+
+@dataclass(frozen=True, slots=True)
+class World:
+    """The ports and settings of the stages after collect."""
+
+    ledger: Ledger
+    payloads: PayloadStore
+    routes: Routes
+    clock: Clock
+    patients: Patients
+    files: Writer
+    practices: Mapping[str, Practice]
+    """By mailbox id: the mailboxes that this daemon works for."""
+    caps: Caps = field(default_factory=Caps)
+    strictness: Mapping[str, Strictness] = field(default_factory=dict)
+    """By workflow id; absent means standard."""
+    progress: Callable[[], None] = _nothing
+    """Called after each message: what the watchdog lives on."""
+    is_stopping: Callable[[], bool] = _never
+    """Asked between messages: what is claimed and not begun is given back."""
+
+    @property
+    def mailbox_ids(self) -> tuple[str, ...]:
+        return tuple(self.practices)
