@@ -1,0 +1,289 @@
+"""The command line: options and help texts. What a command does stands in `commands/`, imported when it is called."""
+
+# ruff: noqa: D301 - a backspace (\b) in a help text marks a paragraph that is not to be filled
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from mesh_itk3 import __version__
+from mesh_itk3.commands.console import CommandRefused, say_error, shown
+from mesh_itk3.lifecycle import State
+
+DEFAULT_CONFIG = Path("/etc/mesh-itk3/mesh-itk3.toml")
+
+app = typer.Typer(
+    name="mesh-itk3",
+    help="Receives ITK3 messages from NHS MESH for GP practices: keeps them, files the letters, answers the senders.",
+    epilog="Each command explains itself: mesh-itk3 COMMAND --help. To see everything work on this machine: mesh-itk3 demo.",
+    add_completion=False,
+    no_args_is_help=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
+
+Config = Annotated[
+    Path,
+    typer.Option(
+        "--config", metavar="FILE", envvar="MESH_ITK3_CONFIG", show_default=True, help="The configuration file (TOML)."
+    ),
+]
+Credentials = Annotated[
+    Path | None,
+    typer.Option(
+        "--credentials",
+        metavar="DIR",
+        help="A directory with one file for each secret, e.g. mesh__shared_key. systemd gives its own without being asked.",
+    ),
+]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON document and nothing else.")]
+Identifier = Annotated[
+    str, typer.Argument(metavar="ID", help="The MESH message id, the MessageHeader id or the local id of a message.")
+]
+OneMailbox = Annotated[
+    str | None, typer.Option("--mailbox", metavar="MAILBOX", help="Only messages that this mailbox received.")
+]
+
+
+def _print_version(asked: bool) -> None:  # noqa: FBT001 - typer calls it with the option's value
+    if asked:
+        typer.echo(f"mesh-itk3 {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    *,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and stop.")
+    ] = False,
+) -> None:
+    pass
+
+
+@app.command()
+def run(
+    *,
+    once: Annotated[
+        bool, typer.Option("--once", help="Collect until the inbox brings nothing new, process, send all that is owed, stop.")
+    ] = False,
+    config: Config = DEFAULT_CONFIG,
+    credentials: Credentials = None,
+) -> int:
+    """Run the daemon: poll the mailboxes, keep, read, file and answer.
+
+    It runs until it is told to stop (Ctrl-C or systemctl stop); it then finishes what is in hand. Logs go to standard
+    error, one JSON object a line. It may be killed at any moment: nothing is lost.
+
+    \b
+    Examples:
+      mesh-itk3 run                       with /etc/mesh-itk3/mesh-itk3.toml
+      mesh-itk3 run --config my.toml      with another configuration
+      mesh-itk3 run --once                one round, e.g. from cron or to try things out
+
+    Exits 1 if --once parked something or could not send it, 75 if another daemon collects the same mailbox, 78 if the
+    configuration is wrong.
+    """
+    from mesh_itk3 import service
+
+    return service.run(config, credentials, once=once)
+
+
+@app.command()
+def check(
+    *,
+    offline: Annotated[bool, typer.Option("--offline", help="Do not contact MESH: leave out the handshake.")] = False,
+    config: Config = DEFAULT_CONFIG,
+    credentials: Credentials = None,
+    json: Json = False,
+) -> int:
+    """Check everything the daemon needs, changing nothing.
+
+    Looks at configuration, credentials, certificate, handlers, ledger, payload directory and patient register, and
+    shakes hands with MESH for each mailbox. Each line is a tick or a cross with what to do about it. Run it before
+    starting the service, and after every change.
+
+    \b
+    Examples:
+      mesh-itk3 check
+      mesh-itk3 check --offline           without contacting MESH
+      mesh-itk3 check --config my.toml --credentials /etc/mesh-itk3/credentials
+
+    Exits 0 if all is well, 1 if a check fails, 78 if the configuration is wrong.
+    """
+    from mesh_itk3.commands.check import check_everything
+
+    return check_everything(config, credentials, offline=offline, as_json=json)
+
+
+@app.command()
+def status(*, config: Config = DEFAULT_CONFIG, credentials: Credentials = None, json: Json = False) -> int:
+    """Show how the mailboxes are doing and what needs a person.
+
+    For each mailbox the last poll and its outcome; how many messages and responses are in each state; what waits for a
+    decision and since when; what is parked; duplicates that differ from their first. Works beside the running daemon
+    and without it.
+
+    \b
+    Examples:
+      mesh-itk3 status
+      mesh-itk3 status --json | jq .waiting
+    """
+    from mesh_itk3.commands.status import show_status
+
+    return show_status(config, credentials, as_json=json)
+
+
+@app.command()
+def messages(
+    *,
+    state: Annotated[
+        list[State] | None,
+        typer.Option("--state", metavar="STATE", help=f"Only this state; may be repeated. States: {', '.join(State)}."),
+    ] = None,
+    mailbox: OneMailbox = None,
+    limit: Annotated[int | None, typer.Option("--limit", metavar="N", min=1, help="At most this many, newest first.")] = None,
+    config: Config = DEFAULT_CONFIG,
+    credentials: Credentials = None,
+    json: Json = False,
+) -> int:
+    """List messages, newest first, with the responses they got.
+
+    \b
+    Examples:
+      mesh-itk3 messages --limit 20
+      mesh-itk3 messages --state awaiting_decision        what waits for a person
+      mesh-itk3 messages --state parked --json
+    """
+    from mesh_itk3.commands.messages import list_messages
+
+    return list_messages(config, credentials, states=tuple(state or ()), mailbox_id=mailbox, limit=limit, as_json=json)
+
+
+@app.command()
+def trace(
+    identifier: Identifier,
+    *,
+    mailbox: OneMailbox = None,
+    config: Config = DEFAULT_CONFIG,
+    credentials: Credentials = None,
+    json: Json = False,
+) -> int:
+    """Tell the story of one message, step by step.
+
+    Every step since it came, with time, outcome and reason, and the responses that answer it.
+
+    An id that several messages share (a sender may repeat one) is refused with the list of them: take a MESH message
+    id from it.
+
+    \b
+    Example:
+      mesh-itk3 trace 20250102101500123456_A1B2C3
+    """
+    from mesh_itk3.commands.trace import show_trace
+
+    return show_trace(config, credentials, identifier, mailbox_id=mailbox, as_json=json)
+
+
+@app.command()
+def respond(
+    identifier: Identifier,
+    code: Annotated[str, typer.Argument(metavar="CODE", help="The business response code, e.g. 30001.")],
+    *,
+    by: Annotated[str, typer.Option("--by", metavar="WHO", help="Who decided: a name or smartcard id, kept in the record.")],
+    mailbox: OneMailbox = None,
+    config: Config = DEFAULT_CONFIG,
+    credentials: Credentials = None,
+    json: Json = False,
+) -> int:
+    """Record a person's decision about a message that waits for one.
+
+    Read the letter first. The daemon then files it (30001, 30004) or does not (30002, 30003) and answers the sender.
+
+    \b
+    Codes for letters:
+      30001  the patient is registered here
+      30002  the patient is not known here
+      30003  the patient has left
+      30004  the patient was registered here and has recently died
+
+    \b
+    Example:
+      mesh-itk3 messages --state awaiting_decision
+      mesh-itk3 respond 20250102101500123456_A1B2C3 30001 --by "Jo Smith"
+
+    Exits 2, changing nothing, if there is no such message, it does not wait for a decision, or its handler does not
+    allow the code.
+    """
+    from mesh_itk3.commands.respond import record_decision
+
+    return record_decision(config, credentials, identifier, code, by=by, mailbox_id=mailbox, as_json=json)
+
+
+@app.command()
+def demo(
+    *,
+    keep: Annotated[bool, typer.Option("--keep", help="Leave everything running, to explore; Ctrl-C ends it.")] = False,
+    directory: Annotated[
+        Path | None, typer.Option("--directory", metavar="DIR", help="Where to put ledger, letters and logs of the demo.")
+    ] = None,
+    json: Json = False,
+) -> int:
+    """Show everything at work on this machine alone, in half a minute.
+
+    Starts the official MESH sandbox, a simulated hospital and the daemon. The hospital sends letters, good and bad; a
+    table shows what it was answered and where each letter was filed. Nothing leaves this machine; all patients are
+    invented.
+
+    \b
+    Examples:
+      mesh-itk3 demo
+      mesh-itk3 demo --keep --directory /tmp/demo
+    """
+    from mesh_itk3.simulator.demo import run_demo
+
+    return run_demo(keep=keep, json=json, directory=directory)
+
+
+def _last_resort(error: Exception) -> int:
+    from mesh_itk3 import events
+
+    events.emit(events.STAGE_BROKEN, stage="command", **events.where(error))
+    say_error(f"something unexpected went wrong ({type(error).__name__}); the log line above says where")
+    return 1
+
+
+def _stop_quietly() -> int:
+    """The reader of our output has gone (`| head`): nothing more can be said, and Python must not try at exit."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return 1
+
+
+def call(arguments: Sequence[str]) -> int:
+    """Runs one command and returns its exit code; whatever happens, a person reads one line and no traceback."""
+    try:
+        return int(app(list(arguments), prog_name="mesh-itk3", standalone_mode=False) or 0)
+    except CommandRefused as refused:
+        say_error(str(refused))
+        return refused.exit_code
+    except typer.TyperException as wrong:
+        say_error(f"{shown(wrong.format_message())} (mesh-itk3 --help explains)")
+        return int(wrong.exit_code)
+    except (KeyboardInterrupt, typer.Abort):
+        return 1
+    except BrokenPipeError:
+        return _stop_quietly()
+    except Exception as error:  # noqa: BLE001 - the last resort: a person gets one line, the log the type and the place
+        return _last_resort(error)
+
+
+def main() -> None:
+    """The console script."""
+    sys.exit(call(sys.argv[1:]))
