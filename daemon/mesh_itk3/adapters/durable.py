@@ -24,18 +24,20 @@ BUFFER_BYTES: Final = 256 * 1024
 PARTIAL_SUFFIX: Final = ".partial"
 
 
-def write_file(path: Path, fill: Callable[[BinaryIO], None], mode: int = 0o600) -> None:
+def write_file(path: Path, fill: Callable[[BinaryIO], None], mode: int = 0o600, *, sync_directory: bool = True) -> None:
     """Writes `path` through `fill(file)`. Durable on return; replaces a file of that name in one step.
 
     What `fill` raises passes through and leaves neither a file nor a remainder; the file before it, if any, stays.
     The directory must exist. Raises StorageFailed where the disk refuses, also out of `file.write` inside `fill`.
+    `sync_directory=False` leaves the name to the caller's own `fsync_directory`, when several files share one.
     """
     aside = _aside(path.parent)
     try:
         _fill_and_sync(aside, fill, mode)
         with storage_failures():
             aside.replace(path)
-            fsync_directory(path.parent)
+            if sync_directory:
+                fsync_directory(path.parent)
     except BaseException:
         aside.unlink(missing_ok=True)
         raise
@@ -70,10 +72,9 @@ def new_directory(parent: Path, name: str, mode: int = 0o700) -> Iterator[Path]:
         aside.mkdir(mode=mode)
     try:
         yield aside
-        with storage_failures():
-            fsync_tree(aside)
-            aside.rename(parent / name)
-            fsync_directory(parent)
+        fsync_tree(aside)
+        _rename_to_new(aside, parent / name)
+        fsync_directory(parent)
     except BaseException:
         shutil.rmtree(aside, ignore_errors=True)
         raise
@@ -101,8 +102,6 @@ def storage_failures() -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.errno in (errno.EEXIST, errno.ENOTEMPTY):
-            raise FileExistsError(error.errno, "something of this name exists already") from error
         raise StorageFailed(reason_of(error)) from error
 
 
@@ -120,6 +119,15 @@ class _DurableFile(io.FileIO):
     def write(self, data: object, /) -> int:
         with storage_failures():
             return super().write(data)  # type: ignore[arg-type]
+
+
+def _rename_to_new(aside: Path, path: Path) -> None:
+    try:
+        aside.rename(path)
+    except OSError as error:
+        if error.errno in (errno.EEXIST, errno.ENOTEMPTY, errno.ENOTDIR):
+            raise FileExistsError(errno.EEXIST, "something of this name exists already") from error
+        raise StorageFailed(reason_of(error)) from error
 
 
 def _aside(parent: Path) -> Path:
