@@ -1,0 +1,412 @@
+"""TOML, environment and credential files -> frozen settings, or every mistake in them, one line each.
+
+Priority: credential file, environment, TOML. A credential file is the one place that systemd keeps from other users, so
+nothing may shadow it; the environment is set for this process on purpose; the file is the ground that both stand on.
+`docs/configuration.md` explains every key.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any, Final, Literal, cast
+from urllib.parse import urlsplit
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationError,
+)
+from pydantic.fields import FieldInfo
+from pydantic_settings import BaseSettings, InitSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
+
+from mesh_itk3.settings_errors import ConfigInvalid, sentence
+from mesh_itk3.settings_sources import (
+    NAMED_TABLES,
+    KeyPath,
+    Source,
+    credentials_directory,
+    read_credentials,
+    read_environment,
+    read_toml,
+)
+
+__all__ = ["ConfigInvalid", "MailboxSettings", "MeshSettings", "Settings", "load_settings"]
+
+DEFAULT_STATE_DIRECTORY: Final = "/var/lib/mesh-itk3"
+SHORTEST_POLL_INTERVAL_S: Final = 300
+"""MESH API: poll a mailbox at most once in five minutes, unless the last page was full."""
+
+# --------------------------------------------------------------------------------------------------- values
+
+
+def _absolute(path: Path) -> Path:
+    if not path.is_absolute() or not str(path).isprintable():
+        raise ValueError("must be an absolute path")
+    return path
+
+
+def _not_bool(value: object) -> object:
+    # TOML knows true from 1; pydantic would take the one for the other.
+    if isinstance(value, bool):
+        raise ValueError("must be a whole number")  # noqa: TRY004 (pydantic takes only ValueError)
+    return value
+
+
+def _lower(value: object) -> object:
+    return value.lower() if isinstance(value, str) else value
+
+
+def _trimmed_upper(value: object) -> object:
+    return value.strip().upper() if isinstance(value, str) else value
+
+
+def _ods_code(code: str) -> str:
+    if not re.fullmatch(r"[A-Z0-9]{3,12}", code):
+        raise ValueError("must be an ODS code such as A81001")
+    return code
+
+
+def _mailbox_id(mailbox_id: str) -> str:
+    if not re.fullmatch(r"[A-Z0-9]{3,32}", mailbox_id):
+        raise ValueError("must be a mailbox id such as X26ABC2")
+    return mailbox_id
+
+
+def _listed(value: object) -> object:
+    """The environment has no lists: `A81001, A81002` or a JSON list stand for one."""
+    if not isinstance(value, str):
+        return value
+    if not value.lstrip().startswith("["):
+        return [part for part in (part.strip() for part in value.split(",")) if part]
+    try:
+        return json.loads(value)
+    except ValueError:
+        raise ValueError("must be a list") from None
+
+
+def _web_address(url: str) -> str:
+    try:
+        parts = urlsplit(url)
+        is_plain = not (parts.username or parts.password or parts.query or parts.fragment)
+        good = parts.scheme in {"http", "https"} and bool(parts.hostname) and is_plain and (parts.port or 1) > 0
+    except ValueError:
+        good = False
+    if not good or not url.isascii() or not url.isprintable():
+        raise ValueError("must be an address such as http://127.0.0.1:8700")
+    return url.rstrip("/")
+
+
+def _ledger_url(url: SecretStr) -> SecretStr:
+    text = url.get_secret_value()
+    if text.startswith("sqlite:"):
+        if not text.startswith("sqlite:////") or "?" in text or not text.isprintable() or text.endswith("/"):
+            raise ValueError("must name a file by its absolute path: sqlite:////var/lib/mesh-itk3/ledger.db")
+        return url
+    if text.partition("://")[0] not in {"postgresql", "postgresql+psycopg"}:
+        raise ValueError("must begin with sqlite:// or postgresql://")
+    return url
+
+
+AbsolutePath = Annotated[Path, AfterValidator(_absolute)]
+WholeNumber = Annotated[int, BeforeValidator(_not_bool)]
+Secret = Annotated[SecretStr, Field(min_length=1)]
+OdsCode = Annotated[str, BeforeValidator(_trimmed_upper), AfterValidator(_ods_code)]
+MailboxId = Annotated[str, AfterValidator(_mailbox_id)]
+
+# --------------------------------------------------------------------------------------------------- tables
+
+
+class Table(BaseModel):
+    """A table of the configuration: unknown keys are refused, nothing changes after loading."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+
+
+class MeshSettings(Table):
+    """`[mesh]`: which MESH, and how we prove who we are."""
+
+    environment: Literal["sandbox", "integration", "deployment", "live"]
+    url: Annotated[str, AfterValidator(_web_address)] | None = None
+    """Of a sandbox only; the real environments' addresses are known."""
+    shared_key: Secret
+    client_certificate: AbsolutePath | None = None
+    client_key: AbsolutePath | None = None
+    ca_file: AbsolutePath | None = None
+    """The only authorities trusted to sign MESH's own certificate; None: those of the environment."""
+
+    @property
+    def is_sandbox(self) -> bool:
+        return self.environment == "sandbox"
+
+
+class MailboxSettings(Table):
+    """`[mailboxes.X26ABC2]`: one mailbox that we poll."""
+
+    ods_code: OdsCode
+    password: Secret
+    poll_interval_s: Annotated[WholeNumber, Field(ge=1, le=86_400)] = SHORTEST_POLL_INTERVAL_S
+    """At most a day: MESH wants to see a mailbox daily."""
+    also_serves: Annotated[tuple[OdsCode, ...], BeforeValidator(_listed)] = ()
+    foreign: Literal["leave", "spool"] = "leave"
+    spool: AbsolutePath | None = None
+    """Directory for another client's messages, with `foreign = "spool"`."""
+    uncorrelated: Literal["take", "leave"] = "take"
+
+    @property
+    def our_ods_codes(self) -> frozenset[str]:
+        """Every organisation that this mailbox answers for."""
+        return frozenset({self.ods_code, *self.also_serves})
+
+
+class LedgerSettings(Table):
+    """`[ledger]`: the durable record of everything."""
+
+    url: Annotated[Secret, AfterValidator(_ledger_url)]
+    """May hold a PostgreSQL password: show `shown` instead."""
+
+    @property
+    def sqlite_file(self) -> Path | None:
+        """None where the ledger is not SQLite."""
+        text = self.url.get_secret_value()
+        return Path(text.removeprefix("sqlite:///")) if text.startswith("sqlite:") else None
+
+    @property
+    def shown(self) -> str:
+        """The url without user, password and parameters."""
+        text = self.url.get_secret_value()
+        scheme, _, rest = text.partition("://")
+        if scheme == "sqlite":
+            return text
+        return f"{scheme}://{rest.partition('?')[0].rpartition('@')[2]}"
+
+
+class PayloadsSettings(Table):
+    """`[payloads]`: where received bytes are kept."""
+
+    store: Literal["directory", "ledger"] = "directory"
+    directory: AbsolutePath
+    shared: bool = False
+    """True: every daemon on this ledger sees the same directory."""
+
+
+class PatientsSettings(Table):
+    """`[patients]`: the practice's own list of patients. Without it business decisions wait for a person."""
+
+    source: Literal["csv"]
+    file: AbsolutePath
+    max_age_days: Annotated[WholeNumber, Field(ge=1, le=3650)] = 7
+
+
+class LimitsSettings(Table):
+    """`[limits]`."""
+
+    max_message_bytes: Annotated[WholeNumber, Field(ge=1, le=2**40)] = 20_971_520
+    """Larger ones are kept but not parsed, and answered 20015. The standard advises 5 MB; real ones are larger."""
+
+
+class WorkflowSettings(Table):
+    """`[workflows.TOC_FHIR_IP_DISCH]`: overrides for one workflow."""
+
+    strictness: Literal["strict", "standard", "lenient"] = "standard"
+
+
+class Settings(BaseSettings):
+    """The whole configuration. Made by `load_settings`."""
+
+    model_config = SettingsConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+
+    log_level: Annotated[Literal["debug", "info", "warning", "error"], BeforeValidator(_lower)] = "info"
+    log_format: Annotated[Literal["auto", "json", "console"], BeforeValidator(_lower)] = "auto"
+    state_directory: AbsolutePath = Path(DEFAULT_STATE_DIRECTORY)
+    """Where ledger, payloads and letters stand unless their own keys say otherwise."""
+    mesh: MeshSettings
+    mailboxes: Annotated[Mapping[MailboxId, MailboxSettings], Field(min_length=1)]
+    ledger: LedgerSettings
+    payloads: PayloadsSettings
+    patients: PatientsSettings | None = None
+    limits: LimitsSettings = LimitsSettings()
+    workflows: Mapping[str, WorkflowSettings] = {}
+    handlers: Mapping[str, Mapping[str, Any]] = Field(default={}, repr=False)
+    """Free tables, checked by each handler's own `Settings` when the registry loads it; may hold secrets of theirs."""
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,  # noqa: ARG003 (read by us instead: see settings_sources)
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """The sources that `load_settings` has read, in its order, instead of whatever surrounds this process."""
+        sources: Sequence[Source] = cast("InitSettingsSource", init_settings).init_kwargs["sources"]
+        return tuple(_Given(settings_cls, source) for source in sources)
+
+
+class _Given(PydanticBaseSettingsSource):
+    """A source that has been read already; pydantic-settings merges them."""
+
+    def __init__(self, settings_cls: type[BaseSettings], source: Source) -> None:
+        super().__init__(settings_cls)
+        self._source = source
+
+    def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[Any, str, bool]:
+        raise NotImplementedError
+
+    def __call__(self) -> dict[str, Any]:
+        return dict(self._source.data)
+
+
+# --------------------------------------------------------------------------------------------------- loading
+
+
+def load_settings(config: Path | None, credentials: Path | None, environ: Mapping[str, str]) -> Settings:
+    """Reads everything. `config` None: environment and credential files alone. `credentials` goes before
+    $CREDENTIALS_DIRECTORY. Raises ConfigInvalid with all that is wrong.
+    """
+    sources = read_sources(config, credentials, environ)
+    try:
+        settings = _merged([*sources, _defaults(sources)])
+    except ValidationError as error:
+        raise ConfigInvalid(_lines(error, sources)) from None
+    problems = list(_broken_rules(settings))
+    if problems:
+        raise ConfigInvalid(origin(path, sources).line(path, text) for path, text in problems)
+    return settings
+
+
+def _merged(sources: Sequence[Source]) -> Settings:
+    make: Any = Settings  # `sources` is no key: settings_customise_sources takes it
+    return cast("Settings", make(sources=sources))
+
+
+def read_sources(config: Path | None, credentials: Path | None, environ: Mapping[str, str]) -> list[Source]:
+    """Credential files, environment, TOML: first wins. Raises ConfigInvalid."""
+    environment = read_environment(environ)
+    ground = [environment, read_toml(config)] if config is not None else [environment]
+    directory = credentials_directory(credentials, environ)
+    if directory is None:
+        return ground
+    return [read_credentials(directory, lambda path: is_key(path) and is_mailbox_configured(path, ground)), *ground]
+
+
+def is_mailbox_configured(path: KeyPath, sources: Iterable[Source]) -> bool:
+    """False for the credential of a mailbox that is not configured (any more): it must not bring it back half."""
+    return path[0] != "mailboxes" or any(source.holds(path[:2]) for source in sources)
+
+
+def _defaults(sources: Sequence[Source]) -> Source:
+    given = next((source.data["state_directory"] for source in sources if "state_directory" in source.data), None)
+    root = given if isinstance(given, str) and given.startswith("/") else DEFAULT_STATE_DIRECTORY
+    root = root.rstrip("/")
+    return Source(
+        "defaults",
+        "defaults",
+        {"ledger": {"url": f"sqlite:///{root}/ledger.db"}, "payloads": {"directory": f"{root}/payloads"}},
+    )
+
+
+def origin(path: KeyPath, sources: Sequence[Source]) -> Source:
+    """The source whose value is in force; for a key that nobody gave, the one where an operator would write it."""
+    return next((source for source in sources if source.holds(path)), sources[-1])
+
+
+def _lines(error: ValidationError, sources: Sequence[Source]) -> Iterator[str]:
+    for found in error.errors(include_url=False, include_input=False):
+        path = _path_of(found["loc"])
+        yield origin(path, sources).line(path, _text_of(cast("Mapping[str, Any]", found), path))
+
+
+def _text_of(found: Mapping[str, Any], path: KeyPath) -> str:
+    if path == ("mailboxes",) and found["type"] in {"missing", "too_short"}:
+        return "at least one mailbox is required: [mailboxes.X26ABC2]"
+    text = sentence(found, _keys_beside(path))
+    return f"{text} (or a credential file {'__'.join(path)})" if found["type"] == "missing" and is_secret(path) else text
+
+
+def _path_of(location: tuple[int | str, ...]) -> KeyPath:
+    # pydantic adds `[key]` for a bad key of a mapping, and an index for an element of a list.
+    path = tuple(str(part) for part in location if part != "[key]")
+    return path[: 3 if path and path[0] in NAMED_TABLES else 2]
+
+
+def _keys_beside(path: KeyPath) -> list[str]:
+    if len(path) == 1:
+        return list(Settings.model_fields)
+    table = TABLES_BY_NAME.get(path[0])
+    return list(table.model_fields) if table else []
+
+
+# --------------------------------------------------------------------------------------------------- keys
+
+TABLES_BY_NAME: Final[Mapping[str, type[Table]]] = {
+    "mesh": MeshSettings,
+    "mailboxes": MailboxSettings,
+    "ledger": LedgerSettings,
+    "payloads": PayloadsSettings,
+    "patients": PatientsSettings,
+    "limits": LimitsSettings,
+    "workflows": WorkflowSettings,
+}
+
+
+def is_key(path: KeyPath) -> bool:
+    """Whether a path names a key that exists (for handlers: that may)."""
+    table, *rest = path
+    if table == "handlers":
+        return len(rest) >= 2  # noqa: PLR2004 (handler, key)
+    if table not in TABLES_BY_NAME:
+        return len(path) == 1 and table in Settings.model_fields
+    depth = 1 if table in NAMED_TABLES else 0
+    return len(rest) == depth + 1 and rest[depth] in TABLES_BY_NAME[table].model_fields
+
+
+def is_secret(path: KeyPath) -> bool:
+    """Whether the key's value is for this service alone."""
+    return path[0] in TABLES_BY_NAME and path[-1] in {"shared_key", "password"}
+
+
+# --------------------------------------------------------------------------------------------------- rules between keys
+
+
+def _broken_rules(settings: Settings) -> Iterator[tuple[KeyPath, str]]:
+    yield from _broken_mesh_rules(settings.mesh)
+    for mailbox_id, mailbox in settings.mailboxes.items():
+        for key, text in _broken_mailbox_rules(mailbox, is_sandbox=settings.mesh.is_sandbox):
+            yield ("mailboxes", mailbox_id, key), text
+    if settings.payloads.store == "ledger":
+        yield ("payloads", "store"), 'only "directory" is possible in this version'
+    elif settings.ledger.sqlite_file is None and not settings.payloads.shared:
+        yield ("payloads", "shared"), "must be true with a PostgreSQL ledger: all its daemons have to see the same directory"
+
+
+def _broken_mesh_rules(mesh: MeshSettings) -> Iterator[tuple[KeyPath, str]]:
+    if mesh.is_sandbox and mesh.url is None:
+        yield ("mesh", "url"), "is required for the sandbox"
+    if not mesh.is_sandbox and mesh.url is not None:
+        yield ("mesh", "url"), "is for the sandbox only: the address of the real MESH is known"
+    for key in ("client_certificate", "client_key"):
+        if not mesh.is_sandbox and getattr(mesh, key) is None:
+            yield ("mesh", key), "is required outside the sandbox"
+    if mesh.is_sandbox and (mesh.client_certificate is None) != (mesh.client_key is None):
+        yield ("mesh", "client_key"), "goes together with client_certificate"
+    for key in ("client_certificate", "client_key", "ca_file"):
+        path: Path | None = getattr(mesh, key)
+        if path is not None and not path.is_file():
+            yield ("mesh", key), "no such file, or not readable by this user"
+
+
+def _broken_mailbox_rules(mailbox: MailboxSettings, *, is_sandbox: bool) -> Iterator[tuple[str, str]]:
+    if not is_sandbox and mailbox.poll_interval_s < SHORTEST_POLL_INTERVAL_S:
+        yield "poll_interval_s", f"must be at least {SHORTEST_POLL_INTERVAL_S} outside the sandbox"
+    if mailbox.foreign == "spool" and mailbox.spool is None:
+        yield "spool", 'is required with foreign = "spool"'
+    if mailbox.foreign != "spool" and mailbox.spool is not None:
+        yield "spool", 'is used only with foreign = "spool"'
