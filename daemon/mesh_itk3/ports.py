@@ -555,6 +555,9 @@ class Ledger(Protocol):
 
     def timeline(self, key: MessageKey) -> list[Entry]: ...
 
+    def responses_to(self, key: MessageKey) -> tuple[ResponseRecord, ...]:
+        """Our responses to one message, in the order they were written. ResponseRecord.body may be empty here."""
+
     def overview(self, now: datetime) -> Overview: ...
 
     def has_work(self, mailbox_ids: Sequence[str]) -> bool:
