@@ -1,0 +1,163 @@
+"""Reads the outer bundle of a message, XML or JSON, into one shape. PURE; never raises, whatever the bytes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from functools import cached_property
+
+from lxml import etree
+
+from mesh_itk3.itk3 import xml
+from mesh_itk3.itk3.document import Document
+from mesh_itk3.itk3.json_form import parse_json
+from mesh_itk3.itk3.message_header import MessageHeader, read_message_header
+from mesh_itk3.itk3.resource import References, Resource, entries_of, is_bundle
+from mesh_itk3.itk3.response_codes import InfrastructureCode
+from mesh_itk3.itk3.salvage import salvage_header
+
+__all__ = ["Caps", "Envelope", "Fault", "Reading", "read_message", "read_oversize"]
+
+
+@dataclass(frozen=True, slots=True)
+class Caps:
+    """How much of a stranger's message is read."""
+
+    max_bytes: int = 20_971_520
+    """The standard advises 5 MB at most; real messages are larger."""
+    max_depth: int = 200
+    """Levels of elements. A guess: published messages stay under 30, and recursion over sections stays harmless."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """One thing that is wrong with a message."""
+
+    code: InfrastructureCode
+    rule: str
+    where: str
+    """Element path; never a value from the message."""
+    issue_code: str | None = None
+
+
+class Envelope:
+    """An outer message bundle that could be read. The received bytes stay the record: this is never written back."""
+
+    def __init__(self, root: etree._Element, form: str) -> None:
+        self.root = root
+        self.form = form
+        """`xml` or `json`: what arrived."""
+
+    @property
+    def bundle_id(self) -> str | None:
+        return xml.value(self.root, "id")
+
+    @property
+    def bundle_type(self) -> str | None:
+        return xml.value(self.root, "type")
+
+    @property
+    def identifier(self) -> tuple[str | None, str | None]:
+        """System and value of Bundle.identifier."""
+        return xml.value(self.root, "identifier/system"), xml.value(self.root, "identifier/value")
+
+    @cached_property
+    def entries(self) -> tuple[Resource, ...]:
+        """The outer resources, in order; what an inner bundle holds is not among them."""
+        return entries_of(self.root, "Bundle")
+
+    @cached_property
+    def _references(self) -> References:
+        return References(self.entries)
+
+    def resolve(self, reference: str | None) -> Resource | None:
+        """The outer resource that the reference means: by fullUrl, then Type/id, then id."""
+        return self._references.resolve(reference)
+
+    @cached_property
+    def message_headers(self) -> tuple[Resource, ...]:
+        """There should be one, and it should be the first entry."""
+        return tuple(entry for entry in self.entries if entry.type == "MessageHeader")
+
+    @cached_property
+    def documents(self) -> tuple[Document, ...]:
+        """All inner bundles of type document."""
+        bundles = (entry for entry in self.entries if is_bundle(entry))
+        return tuple(Document(found.element, found.where) for found in bundles if found.value("type") == "document")
+
+    @cached_property
+    def document(self) -> Document | None:
+        """The inner document: the one that MessageHeader.focus names, else the only one; None where that leaves a choice.
+
+        One fullUrl may stand for both the Bundle and its Composition: the focus means the Bundle.
+        """
+        focus = self.message_headers[0].value("focus/reference") if self.message_headers else None
+        named = self._references.candidates(focus) if focus else []
+        for document in self.documents:
+            if any(candidate.element is document.element for candidate in named):
+                return document
+        return self.documents[0] if len(self.documents) == 1 else None
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What could be read of a message, and what was found wrong on the way, most important first."""
+
+    header: MessageHeader
+    """Read as far as possible whatever else is wrong."""
+    envelope: Envelope | None = field(repr=False)
+    """None where the bytes are no bundle that can be read."""
+    faults: tuple[Fault, ...] = ()
+
+
+def read_message(raw: bytes, caps: Caps) -> Reading:
+    """Reads a message of any bytes. More than `caps.max_bytes`: only its header is read, and the fault is 20015."""
+    if len(raw) > caps.max_bytes:
+        return read_oversize((raw,), caps)
+    try:
+        root, form = _parse(raw, caps)
+    except xml.Unreadable as fault:
+        header = salvage_header((raw,))
+        return Reading(header, None, (Fault(InfrastructureCode.UNREADABLE_MESSAGE, fault.rule, fault.where),))
+    return _read_bundle(root, form)
+
+
+def read_oversize(chunks: Iterable[bytes], caps: Caps) -> Reading:
+    """Streams a message that is too large, in constant memory, as far as the end of its MessageHeader, wherever it
+    stands. The header holds what it says itself; nothing that it refers to is read.
+    """
+    fault = Fault(InfrastructureCode.MESSAGE_TOO_LARGE, "oversize", "Bundle")
+    return Reading(salvage_header(chunks), None, (fault,))
+
+
+def _parse(raw: bytes, caps: Caps) -> tuple[etree._Element, str]:
+    start = raw[:1024].lstrip()[:1]
+    if start == b"{":
+        return parse_json(raw, caps.max_depth), "json"
+    if not raw.strip():
+        raise xml.Unreadable("empty")
+    return xml.parse_xml(raw, caps.max_depth), "xml"
+
+
+def _read_bundle(root: etree._Element, form: str) -> Reading:
+    if root.tag != xml.IN_FHIR + "Bundle":
+        return Reading(MessageHeader(), None, (_header_fault("not_a_bundle", "", "structure"),))
+    envelope = Envelope(root, form)
+    found = envelope.message_headers
+    header = read_message_header(found[0].element, envelope, found[0].where) if found else MessageHeader()
+    return Reading(header, envelope, tuple(_structure_faults(envelope)))
+
+
+def _structure_faults(envelope: Envelope) -> Iterable[Fault]:
+    if envelope.bundle_type is None:
+        yield _header_fault("bundle_type_missing", "Bundle.type", "required")
+    elif envelope.bundle_type != "message":
+        yield _header_fault("bundle_type_wrong", "Bundle.type", "value")
+    if not envelope.message_headers:
+        yield _header_fault("message_header_missing", "Bundle.entry", "required")
+    elif len(envelope.message_headers) > 1:
+        yield _header_fault("message_header_repeated", envelope.message_headers[1].where, "structure")
+
+
+def _header_fault(rule: str, where: str, issue_code: str) -> Fault:
+    return Fault(InfrastructureCode.HEADER_VALIDATION_FAILURE, rule, where or "Bundle", issue_code)

@@ -1,0 +1,137 @@
+"""FHIR JSON, converted once to the shape of FHIR XML, so that everything else reads one form. PURE."""
+
+from __future__ import annotations
+
+import re
+from typing import Any, Final
+
+import msgspec
+from lxml import etree
+
+from mesh_itk3.itk3 import xml
+from mesh_itk3.itk3.xml import Unreadable
+
+XHTML: Final = "http://www.w3.org/1999/xhtml"
+
+_NAME = re.compile(r"_?[A-Za-z][A-Za-z0-9]{0,63}")
+_STRINGS = re.compile(rb'"(?>[^"\\]+|\\.)*+"(\s*+:)?', re.DOTALL)
+# Numbers stay as they were written: a float would change 1.10 into 1.1.
+_DECODER: Final = msgspec.json.Decoder(float_hook=str)
+
+
+def parse_json(raw: bytes, max_depth: int) -> etree._Element:
+    """The root element of the XML that says the same. Raises Unreadable."""
+    xml.check_encoding(raw)
+    decoded = decode(raw)
+    builder = _Builder(max_depth)
+    try:
+        root = builder.resource(decoded, 1)
+    except (ValueError, TypeError) as error:  # characters that XML cannot hold
+        raise Unreadable("json_characters") from error
+    # FHIR: property names are unique. Of two, parsers differ in which they take.
+    if sum(1 for colon in _STRINGS.findall(raw) if colon) != builder.names:
+        raise Unreadable("json_names_repeated")
+    return root
+
+
+def decode(raw: bytes) -> dict[str, Any]:
+    """Raises Unreadable."""
+    try:
+        decoded = _DECODER.decode(raw)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise Unreadable("not_well_formed") from error
+    except RecursionError as error:
+        raise Unreadable("depth") from error
+    if not isinstance(decoded, dict):
+        raise Unreadable("not_well_formed")
+    return decoded
+
+
+class _Builder:
+    """One conversion; counts the property names that it met."""
+
+    def __init__(self, max_depth: int) -> None:
+        self.max_depth = max_depth
+        self.names = 0
+
+    def resource(self, content: dict[str, Any], depth: int) -> etree._Element:
+        kind = content.get("resourceType")
+        if not isinstance(kind, str) or not _NAME.fullmatch(kind):
+            raise Unreadable("json_resource_type")
+        element = etree.Element(xml.IN_FHIR + kind, nsmap={None: xml.FHIR})
+        self._fill(element, content, depth, is_resource=True)
+        return element
+
+    def _fill(self, element: etree._Element, content: dict[str, Any], depth: int, *, is_resource: bool) -> None:
+        if depth > self.max_depth:
+            raise Unreadable("depth")
+        self.names += len(content)
+        for name, value in content.items():
+            if not _NAME.fullmatch(name):
+                raise Unreadable("json_name")
+            if name == "resourceType":
+                continue
+            if _is_attribute(element, name, is_resource=is_resource):
+                element.set(name, _text(value))
+            elif not name.startswith("_"):
+                self._add_all(element, name, value, content.get(f"_{name}"), depth)
+            elif name[1:] not in content:
+                self._add_all(element, name[1:], None, value, depth)
+            # Otherwise it was taken together with its primitive.
+
+    def _add_all(self, parent: etree._Element, name: str, value: Any, extra: Any, depth: int) -> None:
+        if not isinstance(value, list) and not isinstance(extra, list):
+            self._add(parent, name, value, extra, depth)
+            return
+        values = value if isinstance(value, list) else [value] if value is not None else []
+        extras = extra if isinstance(extra, list) else [extra] if extra is not None else []
+        for at in range(max(len(values), len(extras))):
+            self._add(parent, name, _at(values, at), _at(extras, at), depth)
+
+    def _add(self, parent: etree._Element, name: str, value: Any, extra: Any, depth: int) -> None:
+        if name == "div" and isinstance(value, str):
+            _add_narrative(parent, value)
+            return
+        element = etree.SubElement(parent, xml.IN_FHIR + name)
+        if isinstance(value, list) or not (extra is None or isinstance(extra, dict)):
+            raise Unreadable("json_shape")
+        if not isinstance(value, dict):
+            if value is not None:
+                element.set("value", _text(value))
+        elif "resourceType" in value:
+            element.append(self.resource(value, depth + 2))
+        else:
+            self._fill(element, value, depth + 1, is_resource=False)
+        if extra is not None:
+            self._fill(element, extra, depth + 1, is_resource=False)
+
+
+def _at(values: list[Any], at: int) -> Any:
+    return values[at] if at < len(values) else None
+
+
+def _is_attribute(element: etree._Element, name: str, *, is_resource: bool) -> bool:
+    """An `id` of anything but a resource, and an extension's `url`, are attributes in XML."""
+    if name == "id":
+        return not is_resource
+    return name == "url" and xml.local_name(element) in ("extension", "modifierExtension")
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, (str, int)):
+        return str(value)
+    raise Unreadable("json_shape")
+
+
+def _add_narrative(parent: etree._Element, text: str) -> None:
+    """The narrative is XML inside a string. One that cannot be read is kept as plain text: a letter is not lost for it."""
+    raw = text.encode()
+    try:
+        xml.check_prolog(raw)
+        div = etree.fromstring(raw, xml.hardened_parser())
+    except (etree.XMLSyntaxError, Unreadable):
+        div = etree.Element(f"{{{XHTML}}}div")
+        div.text = text
+    parent.append(div)

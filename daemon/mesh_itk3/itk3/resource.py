@@ -1,0 +1,158 @@
+"""Thin views over one FHIR resource or part of one, and the index that resolves references in one bundle. PURE."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Final
+
+from lxml import etree
+
+from mesh_itk3.itk3 import xml
+
+if TYPE_CHECKING:
+    from fhir.resources.core.fhirabstractmodel import FHIRAbstractModel
+
+ODS_SYSTEMS: Final = ("https://fhir.nhs.uk/Id/ods-organization-code", "https://fhir.nhs.uk/Id/ods-site-code")
+
+_URN = re.compile(r"\s*(?:urn:uuid:)?\s*", re.IGNORECASE)
+
+
+def normalise_id(text: str) -> str:
+    """The form in which ids are compared: no white space around it, no `urn:uuid:`, lower case."""
+    return _URN.sub("", text, count=1).strip().lower()
+
+
+class Part:
+    """One element of a resource, read by its child names. Holds clinical data: never log it."""
+
+    def __init__(self, element: etree._Element) -> None:
+        self.element = element
+
+    @property
+    def name(self) -> str:
+        return xml.local_name(self.element)
+
+    @property
+    def url(self) -> str | None:
+        """An extension's url."""
+        return self.element.get("url")
+
+    def value(self, path: str) -> str | None:
+        """The first value along child names (`type/coding/code`), white space around it removed."""
+        return xml.value(self.element, path)
+
+    def values(self, path: str) -> tuple[str, ...]:
+        return tuple(xml.values(self.element, path))
+
+    def all(self, path: str) -> tuple[Part, ...]:
+        """The elements at this path."""
+        return tuple(Part(found) for found in xml.descend(self.element, path))
+
+    def extension(self, url_tail: str) -> Part | None:
+        """The first extension whose url ends so: payloads of several years differ in the beginning only."""
+        for found in xml.children(self.element, "extension"):
+            if (found.get("url") or "").strip().endswith(url_tail):
+                return Part(found)
+        return None
+
+
+class Resource(Part):
+    """One resource of a bundle."""
+
+    def __init__(self, element: etree._Element, full_url: str | None, where: str) -> None:
+        super().__init__(element)
+        self.full_url = full_url
+        self.where = where
+        """Its path from the outer Bundle, such as `Bundle.entry[2].resource`."""
+
+    @property
+    def type(self) -> str:
+        return self.name
+
+    @property
+    def id(self) -> str | None:
+        return self.value("id")
+
+    def model(self) -> FHIRAbstractModel:
+        """A typed fhir.resources STU3 model of this one resource. Raises whatever the library raises: pydantic's
+        ValidationError, KeyError or ValueError; real NHS samples provoke all three.
+        """
+        from fhir.resources.STU3 import get_fhir_model_class
+
+        model: Any = get_fhir_model_class(self.type)
+        parsed: FHIRAbstractModel = model.model_validate_xml(etree.tostring(self.element, with_tail=False))
+        return parsed
+
+    @cached_property
+    def contained(self) -> tuple[Resource, ...]:
+        return tuple(
+            Resource(element, None, f"{self.where}.contained[{at}]")
+            for at, holder in enumerate(xml.children(self.element, "contained"))
+            for element in holder.iterchildren(tag=etree.Element)
+        )
+
+
+def is_bundle(resource: Resource) -> bool:
+    """Messages of 2018 spell the inner resource `bundle`."""
+    return resource.type.lower() == "bundle"
+
+
+def entries_of(bundle: etree._Element, where: str) -> tuple[Resource, ...]:
+    """The resources of a bundle's entries, in order; entries without one are left out."""
+    found = []
+    for at, entry in enumerate(xml.children(bundle, "entry")):
+        holder = xml.first(entry, "resource")
+        element = None if holder is None else next(holder.iterchildren(tag=etree.Element), None)
+        if element is not None:
+            found.append(Resource(element, xml.value(entry, "fullUrl"), f"{where}.entry[{at}].resource"))
+    return tuple(found)
+
+
+class References:
+    """Resolves references among the resources of one bundle: by fullUrl, then Type/id, then id.
+
+    In real messages ids and fullUrls disagree, `urn:uuid:` comes and goes, and one fullUrl stands twice.
+    """
+
+    def __init__(self, resources: Iterable[Resource]) -> None:
+        self._by_full_url: dict[str, list[Resource]] = {}
+        self._by_type_and_id: dict[str, list[Resource]] = {}
+        self._by_id: dict[str, list[Resource]] = {}
+        for resource in resources:
+            self._add(resource)
+
+    def _add(self, resource: Resource) -> None:
+        if resource.full_url:
+            self._by_full_url.setdefault(normalise_id(resource.full_url), []).append(resource)
+        if resource.id:
+            identifier = normalise_id(resource.id)
+            self._by_type_and_id.setdefault(f"{resource.type.lower()}/{identifier}", []).append(resource)
+            self._by_id.setdefault(identifier, []).append(resource)
+
+    def candidates(self, reference: str) -> list[Resource]:
+        """Everything that the reference may mean, on the first level that knows it."""
+        key = normalise_id(reference)
+        last_two = "/".join(key.split("/")[-2:])
+        return (
+            self._by_full_url.get(key)
+            or self._by_type_and_id.get(last_two)
+            or self._by_id.get(key)
+            or self._by_id.get(last_two.rpartition("/")[2])
+            or []
+        )
+
+    def resolve(self, reference: str | None) -> Resource | None:
+        return next(iter(self.candidates(reference)), None) if reference else None
+
+
+def ods_codes(organisation: Resource | None) -> tuple[str, ...]:
+    """The ODS organisation and site codes of an Organization, upper case."""
+    if organisation is None or organisation.type != "Organization":
+        return ()
+    return tuple(
+        code.upper()
+        for identifier in organisation.all("identifier")
+        if (identifier.value("system") or "") in ODS_SYSTEMS and (code := identifier.value("value"))
+    )
