@@ -77,6 +77,8 @@ class Walk:
     was_page_full: bool = False
     was_cut_short: bool = False
     """More may be waiting: the walk ended at `max_messages`, or its time to stop had come."""
+    failures: int = 0
+    """Messages that could not be collected or acknowledged; they stay in MESH."""
     failures_in_a_row: int = 0
     seen: set[str] = field(default_factory=set)
     to_record: list[MessageKey] = field(default_factory=list)
@@ -139,12 +141,14 @@ def _collect_safely(c: Collector, walk: Walk, mesh_message_id: str, record: Mess
     except (TruncatedDownload, MailboxUnavailable) as error:
         _count_failure(walk, error, said)
     except Exception as error:  # noqa: BLE001 - the per-message loop: one message's fault must not hold up the others
+        walk.failures += 1
         events.emit(events.COLLECT_FAILED, **said, **events.where(error))
 
 
 def _count_failure(walk: Walk, error: Exception, said: dict[str, str]) -> None:
     event = events.COLLECT_TRUNCATED if isinstance(error, TruncatedDownload) else events.COLLECT_FAILED
     events.emit(event, **said, reason=getattr(error, "reason", None), error_type=type(error).__name__)
+    walk.failures += 1
     walk.failures_in_a_row += 1
     if walk.failures_in_a_row >= MAX_FAILURES_IN_A_ROW and isinstance(error, MailboxUnavailable):
         raise error
@@ -283,6 +287,7 @@ def _acknowledge(c: Collector, walk: Walk, key: MessageKey) -> None:
         c.mailbox.acknowledge(key.mesh_message_id)
     except MailboxUnavailable as error:
         said = {"mailbox_id": key.mailbox_id, "mesh_message_id": key.mesh_message_id, "stage": STAGE}
+        walk.failures += 1
         events.emit(events.COLLECT_FAILED, **said, outcome="not_acknowledged", reason=error.reason)
         return
     walk.acknowledged += 1

@@ -258,7 +258,8 @@ def track(world: World, mailbox: Mailbox, *, limit: int = 50) -> int:
     now = world.clock.now()
     records = world.ledger.sent_responses(mailbox.mailbox_id, now - TRACK_EVERY, limit)
     for record in records:
-        _apply(world, [_tracked(record, mailbox.track(record.mesh_message_id or ""), now)])
+        tracking = mailbox.track(record.mesh_message_id) if record.mesh_message_id else None
+        _apply(world, [_tracked(record, tracking, now)])
         world.progress()
     return len(records)
 

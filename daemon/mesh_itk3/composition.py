@@ -1,0 +1,311 @@
+"""Builds a daemon from its settings: the one place where adapters meet stages."""
+
+from __future__ import annotations
+
+import os
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Final
+
+from mesh_itk3 import events
+from mesh_itk3.adapters.ledger import migrate, open_ledger
+from mesh_itk3.adapters.letters import LetterFiles
+from mesh_itk3.adapters.mesh_mailbox import MeshMailbox
+from mesh_itk3.adapters.mesh_session import MeshConnection
+from mesh_itk3.adapters.patient_register import CsvPatientRegister, RegisterPatients
+from mesh_itk3.adapters.payload_store import DirectoryPayloadStore
+from mesh_itk3.adapters.spool import DirectorySpool
+from mesh_itk3.itk3.envelope import Caps
+from mesh_itk3.itk3.verdict import Strictness
+from mesh_itk3.itk3.workflows import SHIPPED
+from mesh_itk3.ports import Clock, CredentialsRejected, Ledger, Mailbox, MailboxUnavailable, PayloadStore
+from mesh_itk3.registry import Registry, load_handlers
+from mesh_itk3.scheduler import Bell, Job, Progress, tick_s, until
+from mesh_itk3.settings import Settings
+from mesh_itk3.stages.collect import Collector
+from mesh_itk3.stages.correlate import correlate
+from mesh_itk3.stages.dispatch import dispatch
+from mesh_itk3.stages.interpret import interpret
+from mesh_itk3.stages.poll import handshake_if_due, mailbox_failed, poll
+from mesh_itk3.stages.respond import respond, track
+from mesh_itk3.stages.world import Practice, World
+
+RENEW_LEASE_S: Final = 20.0
+HOUSEKEEPING_S: Final = 3600.0
+TRACK_S: Final = 600.0
+ORPHANS_OLDER_THAN: Final = timedelta(hours=24)
+RUN_FOR_S: Final = 5.0
+"""A stage that always finds more to do ends its run after this long, so that the others get their turn."""
+
+
+def build_mailbox(settings: Settings, mailbox_id: str) -> MeshMailbox:
+    """The MESH mailbox of this id, over mesh-client. Connects to nothing yet. Raises OSError for unreadable
+    certificate files.
+    """
+    mailbox = settings.mailboxes[mailbox_id]
+    mesh = settings.mesh
+    return MeshMailbox(
+        MeshConnection(
+            environment=mesh.environment,
+            url=mesh.url,
+            mailbox_id=mailbox_id,
+            password=mailbox.password,
+            shared_key=mesh.shared_key,
+            client_certificate=mesh.client_certificate,
+            client_key=mesh.client_key,
+            ca_file=mesh.ca_file,
+        )
+    )
+
+
+def build_registry(settings: Settings) -> Registry:
+    """The installed handlers. Raises HandlerConflict, ConfigInvalid."""
+    return load_handlers(settings.handlers, SHIPPED, settings.state_directory)
+
+
+def owner_name() -> str:
+    """Who holds a lease, for a person: this process on this machine."""
+    return f"{socket.gethostname()}:{os.getpid()}"
+
+
+@dataclass(slots=True)
+class Daemon:
+    """One daemon with one set of settings. `jobs` is what it does; build a new one to reload."""
+
+    settings: Settings
+    registry: Registry
+    ledger: Ledger
+    payloads: PayloadStore
+    clock: Clock
+    mailboxes: dict[str, Mailbox]
+    collectors: dict[str, Collector]
+    world: World
+    progress: Progress
+    stopping: threading.Event
+    bells: dict[str, Bell] = field(default_factory=dict)
+    greeted: set[str] = field(default_factory=set)
+    """Mailboxes that have had their handshake since this start."""
+
+    @property
+    def mailbox_ids(self) -> tuple[str, ...]:
+        return tuple(self.mailboxes)
+
+    def hold(self) -> None:
+        """Becomes the collector of every mailbox and frees what a dead process left in progress. Raises
+        HeldByAnother.
+        """
+        self.ledger.hold(self.mailbox_ids, self.clock.now())
+        found = self.ledger.recover(self.mailbox_ids, self.clock.now())
+        if found:
+            events.emit(events.LEDGER_RECOVERED, count=found)
+
+    def close(self) -> None:
+        """Gives up the mailboxes and closes every connection."""
+        for mailbox in self.mailboxes.values():
+            mailbox.close()
+        self.ledger.release()
+        self.ledger.close()
+
+    # -------------------------------------------------------------------------------------------- what is done
+
+    def collect(self, mailbox_id: str) -> None:
+        """One poll of one mailbox, and the bells of those who go on."""
+        walk = poll(self.collectors[mailbox_id])
+        if walk is not None and walk.collected:
+            self._ring("interpret", "correlate")
+
+    def interpret(self) -> int:
+        """Judges what is received, and rings for those who go on; how many messages."""
+        if done := self._until_idle(interpret):
+            self._ring("dispatch", "correlate", *self._respond_bells())
+        return done
+
+    def dispatch(self) -> int:
+        """Hands what is accepted to its handlers; how many messages."""
+        if done := self._until_idle(dispatch):
+            self._ring(*self._respond_bells())
+        return done
+
+    def correlate(self) -> int:
+        """Matches received responses and reports with what they answer; how many."""
+        if done := self._until_idle(correlate):
+            self._ring(*self._respond_bells())
+        return done
+
+    def respond(self, mailbox_id: str) -> int:
+        """Sends what this mailbox owes; how many were sent."""
+        mailbox = self.mailboxes[mailbox_id]
+        with self._mailbox_faults_noted(mailbox_id):
+            return self._until_idle(lambda world: respond(world, mailbox))
+        return 0
+
+    def track(self, mailbox_id: str) -> None:
+        """Asks MESH what became of the responses sent some time ago."""
+        with self._mailbox_faults_noted(mailbox_id):
+            track(self.world, self.mailboxes[mailbox_id])
+
+    def handshake(self, mailbox_id: str) -> None:
+        """At start, and then daily: MESH asks for one in 24 hours."""
+        at_once = mailbox_id not in self.greeted
+        if handshake_if_due(self.mailboxes[mailbox_id], self.ledger, self.clock, at_once=at_once):
+            self.greeted.add(mailbox_id)
+
+    def sweep(self) -> None:
+        """Removes payload files that no row names: what a crash between payload and ledger leaves (design rule 3)."""
+        names = list(self.payloads.orphans(self.clock.now() - ORPHANS_OLDER_THAN))
+        swept = self.ledger.sweep(names, self.payloads.discard) if names else 0
+        if swept:
+            events.emit(events.PAYLOADS_SWEPT, count=swept)
+
+    def renew(self) -> None:
+        self.ledger.hold(self.mailbox_ids, self.clock.now())
+
+    @contextmanager
+    def _mailbox_faults_noted(self, mailbox_id: str) -> Iterator[None]:
+        """MESH being away is noted with the mailbox and said once; what is owed stays owed."""
+        try:
+            yield
+        except (CredentialsRejected, MailboxUnavailable) as error:
+            mailbox_failed(self.ledger, self.ledger.mailbox_state(mailbox_id), error)
+
+    def _until_idle(self, stage: Callable[[World], int]) -> int:
+        """Runs the stage until it finds nothing more, or its time is over (then its bell rings again by itself)."""
+        done, began = 0, self.clock.monotonic()
+        while not self.stopping.is_set() and (taken := stage(self.world)):
+            done += taken
+            if self.clock.monotonic() - began > RUN_FOR_S:
+                break
+        return done
+
+    # -------------------------------------------------------------------------------------------- when
+
+    def jobs(self) -> list[Job]:
+        """Everything that the scheduler runs."""
+        tick = tick_s(len(self.mailboxes))
+        stages = [
+            Job("interpret", lambda: _discard(self.interpret()), tick, bell=self.bells["interpret"]),
+            Job("dispatch", lambda: _discard(self.dispatch()), tick, bell=self.bells["dispatch"]),
+            Job("correlate", lambda: _discard(self.correlate()), tick, bell=self.bells["correlate"]),
+            Job("renew", self.renew, RENEW_LEASE_S),
+            Job("sweep", self.sweep, HOUSEKEEPING_S),
+        ]
+        return stages + [job for mailbox_id in self.mailbox_ids for job in self._mailbox_jobs(mailbox_id, tick)]
+
+    def _mailbox_jobs(self, mailbox_id: str, tick: float) -> list[Job]:
+        interval_s = self.settings.mailboxes[mailbox_id].poll_interval_s
+        now = self.clock.now()
+        return [
+            Job(
+                f"collect:{mailbox_id}",
+                lambda: self.collect(mailbox_id),
+                interval_s,
+                first_at=self._first_poll_at(mailbox_id, now),
+            ),
+            Job(
+                f"respond:{mailbox_id}",
+                lambda: _discard(self.respond(mailbox_id)),
+                tick,
+                bell=self.bells[f"respond:{mailbox_id}"],
+            ),
+            Job(f"track:{mailbox_id}", lambda: self.track(mailbox_id), TRACK_S),
+            Job(
+                f"handshake:{mailbox_id}",
+                lambda: self.handshake(mailbox_id),
+                HOUSEKEEPING_S,
+            ),
+        ]
+
+    def _first_poll_at(self, mailbox_id: str, now: datetime) -> datetime:
+        """MESH's five minutes count across restarts; the sandbox does not mind."""
+        if self.settings.mesh.environment == "sandbox":
+            return now
+        interval = timedelta(seconds=self.settings.mailboxes[mailbox_id].poll_interval_s)
+        return until(self.ledger.mailbox_state(mailbox_id).last_poll_at, interval, now)
+
+    def _respond_bells(self) -> list[str]:
+        return [f"respond:{mailbox_id}" for mailbox_id in self.mailbox_ids]
+
+    def _ring(self, *names: str) -> None:
+        for name in names:
+            self.bells[name].ring()
+
+
+def _discard(_: object) -> None:
+    """A job returns nothing."""
+
+
+def compose(settings: Settings, registry: Registry, *, clock: Clock, stopping: threading.Event) -> Daemon:
+    """Adapters and stages for these settings. Brings the ledger's schema up to date first, after a backup copy. Holds
+    and connects to nothing yet. Raises LedgerUnavailable, StorageFailed.
+    """
+    url = settings.ledger.url.get_secret_value()
+    migrated = migrate(url, clock.now())
+    if migrated.upgraded:
+        events.emit(events.LEDGER_UPGRADED, schema=migrated.revision)
+    ledger = open_ledger(url, owner=owner_name())
+    payloads = DirectoryPayloadStore(settings.payloads.directory)
+    progress = Progress(clock.monotonic)
+    world = World(
+        ledger=ledger,
+        payloads=payloads,
+        routes=registry,
+        clock=clock,
+        patients=_patients(settings, clock),
+        files=LetterFiles(),
+        practices={mailbox_id: _practice(settings, mailbox_id) for mailbox_id in settings.mailboxes},
+        caps=Caps(max_bytes=settings.limits.max_message_bytes),
+        strictness={name: Strictness(workflow.strictness) for name, workflow in settings.workflows.items()},
+        progress=progress.beat,
+        is_stopping=stopping.is_set,
+    )
+    daemon = Daemon(
+        settings=settings,
+        registry=registry,
+        ledger=ledger,
+        payloads=payloads,
+        clock=clock,
+        mailboxes={mailbox_id: build_mailbox(settings, mailbox_id) for mailbox_id in settings.mailboxes},
+        collectors={},
+        world=world,
+        progress=progress,
+        stopping=stopping,
+    )
+    daemon.collectors = {mailbox_id: _collector(daemon, mailbox_id) for mailbox_id in settings.mailboxes}
+    names = ["interpret", "dispatch", "correlate", *(f"respond:{mailbox_id}" for mailbox_id in settings.mailboxes)]
+    daemon.bells = {name: Bell(clock.monotonic) for name in names}
+    return daemon
+
+
+def _patients(settings: Settings, clock: Clock) -> RegisterPatients:
+    if settings.patients is None:
+        return RegisterPatients(None)
+    return RegisterPatients(
+        CsvPatientRegister(settings.patients.file, max_age_days=settings.patients.max_age_days, clock=clock)
+    )
+
+
+def _practice(settings: Settings, mailbox_id: str) -> Practice:
+    mailbox = settings.mailboxes[mailbox_id]
+    return Practice(
+        ods_code=mailbox.ods_code,
+        ods_codes=mailbox.our_ods_codes,
+    )
+
+
+def _collector(daemon: Daemon, mailbox_id: str) -> Collector:
+    mailbox = daemon.settings.mailboxes[mailbox_id]
+    return Collector(
+        mailbox=daemon.mailboxes[mailbox_id],
+        ledger=daemon.ledger,
+        payloads=daemon.payloads,
+        routes=daemon.registry,
+        clock=daemon.clock,
+        spool=DirectorySpool(mailbox.spool) if mailbox.foreign == "spool" and mailbox.spool else None,
+        leaves_uncorrelated=mailbox.uncorrelated == "leave",
+        progress=daemon.progress.beat,
+        is_stopping=daemon.stopping.is_set,
+    )

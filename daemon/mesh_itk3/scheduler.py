@@ -1,0 +1,163 @@
+"""APScheduler jobs: which stage, when, for which mailbox. Jobs never call the scheduler.
+
+Each job is one bounded run of one stage, so a busy mailbox starves none: collect and respond have a job per mailbox,
+the stages between take the mailboxes' messages in turn.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Final
+
+from apscheduler.executors.pool import ThreadPoolExecutor
+from apscheduler.schedulers.background import BackgroundScheduler
+
+from mesh_itk3 import events
+
+TICK_S: Final = 0.2
+"""How often a stage looks whether its bell has rung."""
+TICK_PER_MAILBOX_S: Final = 0.01
+QUIET_RUN_S: Final = 5.0
+"""A stage runs at least this often although no bell rang: what waits for a later time, and what `respond` decided."""
+STALL_AFTER_S: Final = 300.0
+"""A stage that is at work and shows no progress for this long has hung: the watchdog is no longer fed."""
+
+
+@dataclass(slots=True)
+class Bell:
+    """Rung when a stage has made work for the next one."""
+
+    clock: Callable[[], float]
+    _rung: threading.Event = field(default_factory=threading.Event)
+    _ran_at: float = float("-inf")
+
+    def ring(self) -> None:
+        """There is something to do."""
+        self._rung.set()
+
+    def is_answered(self) -> bool:
+        """Whether to run now; forgets the ring."""
+        if not self._rung.is_set() and self.clock() - self._ran_at < QUIET_RUN_S:
+            return False
+        self._rung.clear()
+        self._ran_at = self.clock()
+        return True
+
+
+@dataclass(slots=True)
+class Progress:
+    """What every running stage last did: tells a busy daemon from one that hangs."""
+
+    clock: Callable[[], float]
+    _lock: threading.Condition = field(default_factory=threading.Condition)
+    _last: dict[int, tuple[str, float]] = field(default_factory=dict)
+
+    @contextmanager
+    def at_work(self, name: str) -> Iterator[None]:
+        """The calling thread is at work on this stage."""
+        me = threading.get_ident()
+        self._note(me, name)
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._last.pop(me, None)
+                self._lock.notify_all()
+
+    def beat(self) -> None:
+        """The calling thread has got something done."""
+        me = threading.get_ident()
+        with self._lock:
+            if me in self._last:
+                self._last[me] = (self._last[me][0], self.clock())
+
+    def stalled(self) -> str | None:
+        """The stage that has made no progress for too long, if one has."""
+        with self._lock:
+            running = list(self._last.values())
+        return next((name for name, at in running if self.clock() - at > STALL_AFTER_S), None)
+
+    def wait_until_idle(self, within_s: float) -> bool:
+        """Whether no stage is at work any more, waiting at most this long."""
+        with self._lock:
+            return self._lock.wait_for(lambda: not self._last, within_s)
+
+    def _note(self, me: int, name: str) -> None:
+        with self._lock:
+            self._last[me] = (name, self.clock())
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One job: `run` is bounded, returns soon when nothing is to do, and may raise anything."""
+
+    name: str
+    run: Callable[[], None]
+    every_s: float
+    first_at: datetime | None = None
+    jitter_s: float | None = None
+    bell: Bell | None = None
+    """None: runs every time. Otherwise only when its bell has rung, or QUIET_RUN_S have passed."""
+
+
+def schedule(jobs: Sequence[Job], progress: Progress) -> BackgroundScheduler:
+    """A scheduler that is not started yet. UTC, memory job store, one run of a job at a time, missed runs become one."""
+    scheduler = BackgroundScheduler(
+        timezone=UTC,
+        executors={"default": ThreadPoolExecutor(_workers(len(jobs)))},
+        job_defaults={"misfire_grace_time": None, "coalesce": True, "max_instances": 1},
+    )
+    for job in jobs:
+        scheduler.add_job(
+            _guarded(job, progress),
+            "interval",
+            seconds=job.every_s,
+            jitter=job.jitter_s,
+            id=job.name,
+            name=job.name,
+            next_run_time=job.first_at or datetime.now(UTC),
+        )
+    return scheduler
+
+
+def tick_s(mailboxes: int) -> float:
+    """The interval of the jobs that wait for a bell: longer when there are hundreds of them."""
+    return max(TICK_S, TICK_PER_MAILBOX_S * mailboxes)
+
+
+def stop(scheduler: BackgroundScheduler, progress: Progress, *, within_s: float) -> bool:
+    """Starts no job any more and waits for those at work; whether all of them ended in time. Never waits inside the
+    scheduler itself, which can deadlock.
+    """
+    scheduler.pause()
+    is_idle = progress.wait_until_idle(within_s)
+    scheduler.shutdown(wait=False)
+    return is_idle
+
+
+def until(at: datetime | None, every: timedelta, now: datetime) -> datetime:
+    """The next time of something that last happened at `at` and is due every so often; now if it is overdue."""
+    return now if at is None else max(now, at + every)
+
+
+def _workers(jobs: int) -> int:
+    return min(32, max(6, jobs))
+
+
+def _guarded(job: Job, progress: Progress) -> Callable[[], None]:
+    """APScheduler would log an exception's text, which may quote a message; here it becomes an event without it."""
+
+    def run() -> None:
+        if job.bell is not None and not job.bell.is_answered():
+            return
+        with progress.at_work(job.name):
+            try:
+                job.run()
+            except Exception as error:  # noqa: BLE001 - a job must never take the scheduler down; the next run tries again
+                events.emit(events.STAGE_BROKEN, stage=job.name, **events.where(error))
+
+    return run
