@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import date
 from typing import TYPE_CHECKING, Final
 
-import nhs_number
+from nhs_number.validate import is_valid
 
 from mesh_itk3.itk3.response_codes import BusinessCode
 
@@ -30,7 +30,7 @@ _FULL_DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 _NAMES_IN_USE = frozenset({None, "official", "usual"})
 _MONTHS_OF_RECENT_DEATH: Final = 6
 # Letters that Unicode does not take apart into a plain one and a mark.
-_PLAIN_LETTERS = str.maketrans({"ø": "o", "ł": "l", "đ": "d", "ð": "d", "þ": "th", "æ": "ae", "œ": "oe", "ı": "i"})
+_PLAIN_LETTERS = str.maketrans({"ø": "o", "ł": "l", "đ": "d", "ð": "d", "þ": "th", "æ": "ae", "œ": "oe"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +118,7 @@ def is_valid_nhs_number(number: str | None) -> bool:
     """Ten digits with the right check digit. 0000000000 has one, and stands for nobody."""
     if number is None or not _TEN_DIGITS.fullmatch(number) or not number.strip("0"):
         return False
-    return bool(nhs_number.is_valid(number))
+    return bool(is_valid(number))
 
 
 # ------------------------------------------------------------------------------------------- comparing

@@ -12,6 +12,7 @@ from mesh_itk3.itk3 import xml
 from mesh_itk3.itk3.xml import Unreadable
 
 XHTML: Final = "http://www.w3.org/1999/xhtml"
+_DEFAULT_NAMESPACE: Final[Any] = {None: xml.FHIR}
 
 _NAME = re.compile(r"_?[A-Za-z][A-Za-z0-9]{0,63}")
 _STRINGS = re.compile(rb'"(?>[^"\\]+|\\.)*+"(\s*+:)?', re.DOTALL)
@@ -58,7 +59,7 @@ class _Builder:
         kind = content.get("resourceType")
         if not isinstance(kind, str) or not _NAME.fullmatch(kind):
             raise Unreadable("json_resource_type")
-        element = etree.Element(xml.IN_FHIR + kind, nsmap={None: xml.FHIR})
+        element = etree.Element(xml.IN_FHIR + kind, nsmap=_DEFAULT_NAMESPACE)
         self._fill(element, content, depth, is_resource=True)
         return element
 

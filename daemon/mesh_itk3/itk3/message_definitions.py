@@ -1,0 +1,77 @@
+"""The MessageDefinitions that ITK3 payloads are known by, and what a reference to one says. PURE.
+
+Never route on them: an official test message of every payload names another payload's definition.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Final
+
+BASE: Final = "https://fhir.nhs.uk/STU3/MessageDefinition/"
+RESPONSE: Final = BASE + "ITK-Response-MessageDefinition-1"
+
+
+@dataclass(frozen=True, slots=True)
+class Definition:
+    """One known definition."""
+
+    name: str
+    versions: frozenset[int]
+    event_codes: frozenset[str]
+    """The payloads that may cite it; empty: any."""
+    source: str
+
+
+def _row(name: str, version: int, event_code: str | None, source: str) -> Definition:
+    return Definition(name, frozenset({version}), frozenset({event_code} if event_code else ()), source)
+
+
+DEFINITIONS: Final = (
+    _row("ITK-eDischarge", 4, "ITK003D", "eDischarge guide 2.8.0"),
+    _row("ITK-MH-eDischarge", 4, "ITK004D", "Mental Health eDischarge guide 2.8.0"),
+    _row("ITK-EC-eDischarge", 4, "ITK005D", "Emergency Care eDischarge guide 2.8.0"),
+    _row("ITK-OPL", 4, "ITK006D", "Outpatient Letter guide 2.8.0"),
+    _row("ITK-GPConnectSendDocument", 1, "ITK007C", "GP Connect Messaging 1.6.0, GPCM-SD-CS-047"),
+    _row("ITK-Response", 1, "ITK008M", "Distribution 2.10.0, explore_response_examples"),
+    _row("ITK-DM-Immunization", 1, "ITK009D", "Digital Medicines guide"),
+    _row("ITK-DM-EmergencySupply", 1, "ITK010D", "Digital Medicines guide"),
+    _row("ITK-NP", 1, "ITK012M", "National Pathology examples"),
+    _row("ITK-DM-MIRC", 1, "ITK013D", "Digital Medicines guide"),
+    _row("ITK-DM-CPCS", 1, "ITK013D", "Digital Medicines guide, older name"),
+    _row("ITK-SendPayload", 1, None, "Distribution 2.10.0: generic"),
+    _row("ITK-EDIS", 1, "ITK003D", "legacy; in the NHS test harness for all four Transfer of Care payloads"),
+    _row("ITK-SendTask", 1, "ITK007C", "legacy, GP Connect 1.0"),
+)
+_BY_NAME: Final = {definition.name.lower(): definition for definition in DEFINITIONS}
+# `-Instance-` was dropped from the URLs in 2.5.1 and is still met, with the version numbers of its time.
+_NAME = re.compile(r"(?P<name>[A-Za-z0-9-]{1,64}?)-MessageDefinition(?P<instance>-Instance)?-(?P<version>[0-9]{1,4})")
+
+
+@dataclass(frozen=True, slots=True)
+class Cited:
+    """What a MessageDefinition reference says, against the table."""
+
+    is_known: bool
+    is_version_known: bool = False
+    has_instance_form: bool = False
+    event_codes: frozenset[str] = frozenset()
+
+    def is_of_another_payload(self, event_code: str | None) -> bool:
+        return bool(self.event_codes) and event_code not in self.event_codes
+
+
+def cited(reference: str) -> Cited:
+    """Looks the reference up. Any number after `-Instance-` is taken for a known version."""
+    parts = _NAME.fullmatch(reference.removeprefix(BASE)) if reference.startswith(BASE) else None
+    definition = parts and _BY_NAME.get(parts["name"].lower())
+    if not parts or not definition:
+        return Cited(is_known=False)
+    is_instance = parts["instance"] is not None
+    return Cited(
+        is_known=True,
+        is_version_known=is_instance or int(parts["version"]) in definition.versions,
+        has_instance_form=is_instance,
+        event_codes=definition.event_codes,
+    )

@@ -1,0 +1,153 @@
+"""What may be wrong with a payload, and whether it has been here before: one question each. PURE."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Final
+
+from mesh_itk3.itk3 import xml
+from mesh_itk3.itk3.document import Document
+from mesh_itk3.itk3.envelope import Reading
+from mesh_itk3.itk3.header_checks import is_ours
+from mesh_itk3.itk3.resource import ods_codes
+from mesh_itk3.itk3.verdict import Facts, Found
+
+GP_PRACTICE_SECTION: Final = "886711000000101"
+_WITHOUT_ZONE = re.compile(r"[0-9-]{10}T[0-9:.]+")
+
+
+def _documents(reading: Reading, facts: Facts) -> tuple[Document, ...]:
+    return reading.envelope.documents if reading.envelope and facts.needs_document else ()
+
+
+def _document(reading: Reading) -> Document | None:
+    return reading.envelope.document if reading.envelope else None
+
+
+# ------------------------------------------------------------------------------------------- been here before
+
+
+def _is_replacement(reading: Reading) -> bool:
+    document = _document(reading)
+    return document is not None and document.is_replacement
+
+
+def message_known(reading: Reading, facts: Facts) -> Found:
+    """A replacement is no duplicate, unless it is the very same bytes again."""
+    is_duplicate = facts.is_known_message and (facts.is_same_bytes or not _is_replacement(reading))
+    return (f"{reading.header.where}.id", "") if is_duplicate else None
+
+
+def document_known(reading: Reading, facts: Facts) -> Found:
+    document = _document(reading)
+    if document is None or not facts.is_known_document or document.is_replacement:
+        return None
+    return f"{document.where}.identifier", ""
+
+
+# ------------------------------------------------------------------------------------------- the document
+
+
+def document_missing(reading: Reading, facts: Facts) -> Found:
+    is_missing = facts.needs_document and not _documents(reading, facts)
+    return ("Bundle.entry", "required") if is_missing else None
+
+
+def document_repeated(reading: Reading, facts: Facts) -> Found:
+    documents = _documents(reading, facts)
+    return (documents[1].where, "structure") if len(documents) > 1 else None
+
+
+def no_composition(reading: Reading, facts: Facts) -> Found:
+    for document in _documents(reading, facts):
+        if document.composition is None:
+            return f"{document.where}.entry", "required"
+    return None
+
+
+def no_patient(reading: Reading, facts: Facts) -> Found:
+    for document in _documents(reading, facts):
+        if document.composition is not None and document.patient is None:
+            return f"{document.composition.where}.subject", "required"
+    return None
+
+
+def date_without_zone(reading: Reading, facts: Facts) -> Found:
+    for document in _documents(reading, facts):
+        if _WITHOUT_ZONE.fullmatch(document.date or ""):
+            return f"{document.where}.entry(Composition).date", "value"
+        if _WITHOUT_ZONE.fullmatch(document.last_updated or ""):
+            return f"{document.where}.meta.lastUpdated", "value"
+    return None
+
+
+def padding(reading: Reading, facts: Facts) -> Found:
+    """Looks at the codes that decide something: the document's type and its sections'."""
+    for document in _documents(reading, facts):
+        for where, text in _deciding_codes(document):
+            if text != text.strip():
+                return where, "value"
+    return None
+
+
+def _deciding_codes(document: Document) -> Iterator[tuple[str, str]]:
+    if document.composition is None:
+        return
+    for found in xml.descend(document.composition.element, "type/coding/code"):
+        yield f"{document.composition.where}.type.coding.code", found.get("value") or ""
+    for section in document.all_sections():
+        for found in xml.descend(section.element, "code/coding/code"):
+            yield f"{section.where}.code.coding.code", found.get("value") or ""
+
+
+# ------------------------------------------------------------------------------------------- attachments
+
+
+def not_approved(reading: Reading, facts: Facts) -> Found:
+    return _outside(reading, facts.approved_attachment_types)
+
+
+def unsupported(reading: Reading, facts: Facts) -> Found:
+    return _outside(reading, facts.supported_attachment_types)
+
+
+def _outside(reading: Reading, types: frozenset[str] | None) -> Found:
+    document = _document(reading)
+    if types is None or document is None:
+        return None
+    for attachment in document.attachments:
+        if _media_type(attachment.content_type) not in types:
+            return f"{attachment.resource.where}.contentType", ""
+    return None
+
+
+def _media_type(content_type: str | None) -> str:
+    return (content_type or "").partition(";")[0].strip().lower()
+
+
+# ------------------------------------------------------------------------------------------- the practice it names
+
+
+def _foreign_practice(reading: Reading, facts: Facts) -> str | None:
+    """Path of the GP practice section whose Organization has ODS codes, none of them ours."""
+    if not facts.our_ods_codes:
+        return None
+    for document in _documents(reading, facts):
+        for section in document.all_sections():
+            if section.code != GP_PRACTICE_SECTION:
+                continue
+            codes = tuple(code for reference in section.entries for code in ods_codes(document.resolve(reference)))
+            if codes and not is_ours(codes, facts):
+                return section.where
+    return None
+
+
+def practice_without_receiver(reading: Reading, facts: Facts) -> Found:
+    where = None if reading.header.receiver_ods_codes else _foreign_practice(reading, facts)
+    return (where, "") if where else None
+
+
+def practice_beside_receiver(reading: Reading, facts: Facts) -> Found:
+    where = _foreign_practice(reading, facts) if reading.header.receiver_ods_codes else None
+    return (where, "") if where else None

@@ -1,0 +1,225 @@
+"""Writes and reads ITK008M, the response message. PURE; what is written is drawn once and kept, so resends are identical.
+
+Sources: ITK3 Distribution 2.10.0 (profiles ITK-Message-Bundle-1, ITK-MessageHeader-2, ITK-Response-OperationOutcome-1),
+GP Connect Messaging 1.6.0 (GPCM-SD-CS-054 to -059, GPCM-SD-042) and the harness checks GP-GFR-18 and -19.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Final
+
+from lxml import etree
+
+from mesh_itk3.itk3 import handling_specification, message_definitions, xml
+from mesh_itk3.itk3.envelope import Reading
+from mesh_itk3.itk3.message_header import EVENT_SYSTEM, RESPONSE_EVENT, normalise_id
+from mesh_itk3.itk3.resource import ODS_SYSTEMS
+from mesh_itk3.itk3.response_codes import (
+    ELEMENTS,
+    RESPONSE_CODES_SYSTEM,
+    Elements,
+    Level,
+    ResponseCode,
+    level_of,
+    response_code_of,
+)
+
+UNREADABLE: Final = "UNREADABLE-IN-ORIGINAL-MESSAGE"
+"""Fixed by the page explore_response_examples, under 10009."""
+NO_SENDER_REFERENCE: Final = "None"
+
+_PROFILE: Final = "https://fhir.nhs.uk/STU3/StructureDefinition/"
+_RFC4122: Final = "https://tools.ietf.org/html/rfc4122"
+_DECLARATION: Final = b'<?xml version="1.0" encoding="UTF-8"?>\n'
+_FHIR_ID = re.compile(r"[A-Za-z0-9.-]{1,64}")
+_MAX_DIAGNOSTICS: Final = 1000
+_DEFAULT_NAMESPACE: Final[Any] = {None: xml.FHIR}
+# What XML 1.0 cannot hold, line ends included: they would not come back as they went out.
+_NOT_XML = re.compile("[^ -\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+
+
+@dataclass(frozen=True, slots=True)
+class ResponseIds:
+    """Five UUIDs of a new response, drawn by the caller when it is written and never again."""
+
+    bundle_id: str
+    bundle_identifier: str
+    message_header_id: str
+    organization_id: str
+    outcome_id: str
+
+
+def write_response(
+    *,
+    code: ResponseCode,
+    issue_code: str | None,
+    diagnostics: str | None,
+    ids: ResponseIds,
+    now: datetime,
+    mailbox_id: str,
+    ods_code: str,
+    answers: str | None,
+    sender_reference: str | None,
+    asks_infrastructure_response: bool = False,
+) -> bytes:
+    """The bytes of a response: XML, UTF-8, no byte order mark.
+
+    `answers` is the MessageHeader.id of the original; None, or one that is no FHIR id, becomes the fixed string for
+    unreadable ones. `sender_reference` is echoed exactly, `None` where there was none to echo. `diagnostics` goes out on
+    negatives only and must hold no value from the message (FHIR-BA-02). `now` is aware.
+    """
+    bundle = etree.Element(xml.IN_FHIR + "Bundle", nsmap=_DEFAULT_NAMESPACE)
+    _add(bundle, "id", ids.bundle_id)
+    _add_profile(bundle, "ITK-Message-Bundle-1")
+    identifier = _add(bundle, "identifier")
+    _add(identifier, "system", _RFC4122)
+    _add(identifier, "value", ids.bundle_identifier)
+    _add(bundle, "type", "message")
+    header = _add_resource(bundle, "MessageHeader", ids.message_header_id, "ITK-MessageHeader-2")
+    _add_handling(header, _echo(sender_reference), asks_infrastructure_response=asks_infrastructure_response)
+    _add_header(header, ids, now, mailbox_id, _answered(answers), ELEMENTS[code])
+    organisation = _add_resource(bundle, "Organization", ids.organization_id, "CareConnect-ITK-Header-Organization-1")
+    own = _add(organisation, "identifier")
+    _add(own, "system", ODS_SYSTEMS[0])
+    _add(own, "value", ods_code)
+    _add_outcome(bundle, ids.outcome_id, code, issue_code, diagnostics)
+    return _DECLARATION + etree.tostring(bundle, encoding="UTF-8", xml_declaration=False)
+
+
+def _add(parent: etree._Element, name: str, value: str | None = None) -> etree._Element:
+    element = etree.SubElement(parent, xml.IN_FHIR + name)
+    if value is not None:
+        element.set("value", value)
+    return element
+
+
+def _add_profile(resource: etree._Element, name: str) -> None:
+    _add(_add(resource, "meta"), "profile", _PROFILE + name)
+
+
+def _add_resource(bundle: etree._Element, kind: str, identifier: str, profile: str) -> etree._Element:
+    entry = _add(bundle, "entry")
+    _add(entry, "fullUrl", f"urn:uuid:{identifier}")
+    resource = _add(_add(entry, "resource"), kind)
+    _add(resource, "id", identifier)
+    _add_profile(resource, profile)
+    return resource
+
+
+def _add_key(handling: etree._Element, key: str, kind: str, value: str | None = None) -> etree._Element:
+    part = etree.SubElement(handling, xml.IN_FHIR + "extension", url=key)
+    return _add(part, kind, value)
+
+
+def _add_handling(header: etree._Element, sender_reference: str, *, asks_infrastructure_response: bool) -> None:
+    handling = etree.SubElement(header, xml.IN_FHIR + "extension", url=handling_specification.EXTENSION_URL)
+    # GP Connect wants both false; nothing but full acknowledgement asks for an answer to an answer.
+    _add_key(handling, "BusAckRequested", "valueBoolean", "false")
+    _add_key(handling, "InfAckRequested", "valueBoolean", "true" if asks_infrastructure_response else "false")
+    recipient = _add_key(handling, "RecipientType", "valueCoding")
+    _add(recipient, "system", handling_specification.RECIPIENT_TYPE_SYSTEM)
+    _add(recipient, "code", "FI")
+    _add(recipient, "display", handling_specification.RECIPIENT_TYPES["FI"])
+    _add(_add_key(handling, "MessageDefinition", "valueReference"), "reference", message_definitions.RESPONSE)
+    _add_key(handling, "SenderReference", "valueString", sender_reference)
+    _add_key(handling, "LocalExtension", "valueString", "None")
+
+
+def _add_header(
+    header: etree._Element, ids: ResponseIds, now: datetime, mailbox_id: str, answers: str, elements: Elements
+) -> None:
+    # STU3 order: event, receiver, sender, timestamp, source, response, focus.
+    event = _add(header, "event")
+    _add(event, "system", EVENT_SYSTEM)
+    _add(event, "code", RESPONSE_EVENT)
+    _add(event, "display", "ITK Response")
+    _add(_add(header, "sender"), "reference", f"urn:uuid:{ids.organization_id}")
+    _add(header, "timestamp", now.astimezone(UTC).isoformat(timespec="seconds"))
+    _add(_add(header, "source"), "endpoint", mailbox_id)
+    response = _add(header, "response")
+    _add(response, "identifier", answers)
+    _add(response, "code", elements.response_code)
+    _add(_add(response, "details"), "reference", f"urn:uuid:{ids.outcome_id}")
+
+
+def _add_outcome(
+    bundle: etree._Element, outcome_id: str, code: ResponseCode, issue_code: str | None, diagnostics: str | None
+) -> None:
+    elements = ELEMENTS[code]
+    outcome = _add_resource(bundle, "OperationOutcome", outcome_id, "ITK-Response-OperationOutcome-1")
+    issue = _add(outcome, "issue")
+    _add(issue, "severity", elements.severity)
+    _add(issue, "code", issue_code if issue_code in elements.issue_codes else elements.issue_code)
+    coding = _add(_add(issue, "details"), "coding")
+    _add(coding, "system", RESPONSE_CODES_SYSTEM)
+    _add(coding, "code", code.value)
+    _add(coding, "display", elements.display)
+    if not elements.is_positive:  # GPCM-SD-042: every negative says why
+        _add(issue, "diagnostics", _legal(diagnostics) or elements.display)
+
+
+def _answered(answers: str | None) -> str:
+    """The original id as it was written, for many compare it letter by letter; without `urn:uuid:`, which no id may hold."""
+    if answers is None:
+        return UNREADABLE
+    written = answers.strip()
+    if normalise_id(written) != written.lower():
+        written = written[-len(normalise_id(written)) :]
+    return written if _FHIR_ID.fullmatch(written) else UNREADABLE
+
+
+def _echo(sender_reference: str | None) -> str:
+    """Exactly what was received, or `None` where that cannot stand in a response (absent, empty, too long, no XML text)."""
+    text = sender_reference or ""
+    is_usable = text.strip() and len(text) <= handling_specification.MAX_SENDER_REFERENCE and not _NOT_XML.search(text)
+    return text if is_usable else NO_SENDER_REFERENCE
+
+
+def _legal(diagnostics: str | None) -> str:
+    return _NOT_XML.sub(" ", diagnostics or "").strip()[:_MAX_DIAGNOSTICS]
+
+
+# ------------------------------------------------------------------------------------------- reading
+
+
+@dataclass(frozen=True, slots=True)
+class ResponseReading:
+    """An ITK008M that we received, read leniently: what cannot be read is None."""
+
+    message_header_id: str | None
+    answers: str | None
+    """The MessageHeader.id that it answers, as written; None also for the fixed string for unreadable ones."""
+    sender_reference: str | None
+    code: ResponseCode | None
+    """None: no OperationOutcome, or a code of an older standard (41001, RC001 …)."""
+    level: Level | None
+    response_code: str | None
+    """MessageHeader.response.code: `ok`, `transient-error` or `fatal-error`."""
+    bus_ack: bool | None
+    inf_ack: bool | None
+    sender_ods_codes: tuple[str, ...] = ()
+
+
+def read_response(reading: Reading) -> ResponseReading | None:
+    """What a received response says; None where the message is no response at all.
+
+    Nothing but the header's event or its `response` element makes it one: older senders leave out everything else.
+    """
+    header = reading.header
+    if not header.is_response and header.response_identifier is None:
+        return None
+    code = next((found for text in header.outcome_codes if (found := response_code_of(text))), None)
+    return ResponseReading(
+        message_header_id=header.message_header_id,
+        answers=None if header.response_identifier == UNREADABLE else header.response_identifier,
+        sender_reference=header.handling.sender_reference.value,
+        code=code,
+        level=level_of(code) if code else None,
+        response_code=header.response_code,
+        bus_ack=header.handling.bus_ack,
+        inf_ack=header.handling.inf_ack,
+        sender_ods_codes=header.sender_ods_codes,
+    )
