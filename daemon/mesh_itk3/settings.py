@@ -7,20 +7,15 @@ nothing may shadow it; the environment is set for this process on purpose; the f
 
 from __future__ import annotations
 
-import json
-import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, cast
-from urllib.parse import urlsplit
 
 from pydantic import (
-    AfterValidator,
     BaseModel,
-    BeforeValidator,
     ConfigDict,
     Field,
-    SecretStr,
+    PrivateAttr,
     ValidationError,
 )
 from pydantic.fields import FieldInfo
@@ -36,89 +31,23 @@ from mesh_itk3.settings_sources import (
     read_environment,
     read_toml,
 )
+from mesh_itk3.settings_values import (
+    ANY_CASE,
+    AbsolutePath,
+    LedgerUrl,
+    MailboxId,
+    OdsCode,
+    OdsCodes,
+    Secret,
+    WebAddress,
+    WholeNumber,
+)
 
 __all__ = ["ConfigInvalid", "MailboxSettings", "MeshSettings", "Settings", "load_settings"]
 
 DEFAULT_STATE_DIRECTORY: Final = "/var/lib/mesh-itk3"
 SHORTEST_POLL_INTERVAL_S: Final = 300
 """MESH API: poll a mailbox at most once in five minutes, unless the last page was full."""
-
-# --------------------------------------------------------------------------------------------------- values
-
-
-def _absolute(path: Path) -> Path:
-    if not path.is_absolute() or not str(path).isprintable():
-        raise ValueError("must be an absolute path")
-    return path
-
-
-def _not_bool(value: object) -> object:
-    # TOML knows true from 1; pydantic would take the one for the other.
-    if isinstance(value, bool):
-        raise ValueError("must be a whole number")  # noqa: TRY004 (pydantic takes only ValueError)
-    return value
-
-
-def _lower(value: object) -> object:
-    return value.lower() if isinstance(value, str) else value
-
-
-def _trimmed_upper(value: object) -> object:
-    return value.strip().upper() if isinstance(value, str) else value
-
-
-def _ods_code(code: str) -> str:
-    if not re.fullmatch(r"[A-Z0-9]{3,12}", code):
-        raise ValueError("must be an ODS code such as A81001")
-    return code
-
-
-def _mailbox_id(mailbox_id: str) -> str:
-    if not re.fullmatch(r"[A-Z0-9]{3,32}", mailbox_id):
-        raise ValueError("must be a mailbox id such as X26ABC2")
-    return mailbox_id
-
-
-def _listed(value: object) -> object:
-    """The environment has no lists: `A81001, A81002` or a JSON list stand for one."""
-    if not isinstance(value, str):
-        return value
-    if not value.lstrip().startswith("["):
-        return [part for part in (part.strip() for part in value.split(",")) if part]
-    try:
-        return json.loads(value)
-    except ValueError:
-        raise ValueError("must be a list") from None
-
-
-def _web_address(url: str) -> str:
-    try:
-        parts = urlsplit(url)
-        is_plain = not (parts.username or parts.password or parts.query or parts.fragment)
-        good = parts.scheme in {"http", "https"} and bool(parts.hostname) and is_plain and (parts.port or 1) > 0
-    except ValueError:
-        good = False
-    if not good or not url.isascii() or not url.isprintable():
-        raise ValueError("must be an address such as http://127.0.0.1:8700")
-    return url.rstrip("/")
-
-
-def _ledger_url(url: SecretStr) -> SecretStr:
-    text = url.get_secret_value()
-    if text.startswith("sqlite:"):
-        if not text.startswith("sqlite:////") or "?" in text or not text.isprintable() or text.endswith("/"):
-            raise ValueError("must name a file by its absolute path: sqlite:////var/lib/mesh-itk3/ledger.db")
-        return url
-    if text.partition("://")[0] not in {"postgresql", "postgresql+psycopg"}:
-        raise ValueError("must begin with sqlite:// or postgresql://")
-    return url
-
-
-AbsolutePath = Annotated[Path, AfterValidator(_absolute)]
-WholeNumber = Annotated[int, BeforeValidator(_not_bool)]
-Secret = Annotated[SecretStr, Field(min_length=1)]
-OdsCode = Annotated[str, BeforeValidator(_trimmed_upper), AfterValidator(_ods_code)]
-MailboxId = Annotated[str, AfterValidator(_mailbox_id)]
 
 # --------------------------------------------------------------------------------------------------- tables
 
@@ -133,7 +62,7 @@ class MeshSettings(Table):
     """`[mesh]`: which MESH, and how we prove who we are."""
 
     environment: Literal["sandbox", "integration", "deployment", "live"]
-    url: Annotated[str, AfterValidator(_web_address)] | None = None
+    url: WebAddress | None = None
     """Of a sandbox only; the real environments' addresses are known."""
     shared_key: Secret
     client_certificate: AbsolutePath | None = None
@@ -153,7 +82,7 @@ class MailboxSettings(Table):
     password: Secret
     poll_interval_s: Annotated[WholeNumber, Field(ge=1, le=86_400)] = SHORTEST_POLL_INTERVAL_S
     """At most a day: MESH wants to see a mailbox daily."""
-    also_serves: Annotated[tuple[OdsCode, ...], BeforeValidator(_listed)] = ()
+    also_serves: OdsCodes = ()
     foreign: Literal["leave", "spool"] = "leave"
     spool: AbsolutePath | None = None
     """Directory for another client's messages, with `foreign = "spool"`."""
@@ -168,7 +97,7 @@ class MailboxSettings(Table):
 class LedgerSettings(Table):
     """`[ledger]`: the durable record of everything."""
 
-    url: Annotated[Secret, AfterValidator(_ledger_url)]
+    url: LedgerUrl
     """May hold a PostgreSQL password: show `shown` instead."""
 
     @property
@@ -222,8 +151,8 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
 
-    log_level: Annotated[Literal["debug", "info", "warning", "error"], BeforeValidator(_lower)] = "info"
-    log_format: Annotated[Literal["auto", "json", "console"], BeforeValidator(_lower)] = "auto"
+    log_level: Annotated[Literal["debug", "info", "warning", "error"], ANY_CASE] = "info"
+    log_format: Annotated[Literal["auto", "json", "console"], ANY_CASE] = "auto"
     state_directory: AbsolutePath = Path(DEFAULT_STATE_DIRECTORY)
     """Where ledger, payloads and letters stand unless their own keys say otherwise."""
     mesh: MeshSettings
@@ -235,6 +164,12 @@ class Settings(BaseSettings):
     workflows: Mapping[str, WorkflowSettings] = {}
     handlers: Mapping[str, Mapping[str, Any]] = Field(default={}, repr=False)
     """Free tables, checked by each handler's own `Settings` when the registry loads it; may hold secrets of theirs."""
+
+    _sources: tuple[Source, ...] = PrivateAttr(default=())
+
+    def line(self, path: KeyPath, text: str) -> str:
+        """A problem with one key, named as the operator wrote it: for checks that are made after loading."""
+        return origin(path, self._sources).line(path, text)
 
     @classmethod
     def settings_customise_sources(
@@ -278,13 +213,15 @@ def load_settings(config: Path | None, credentials: Path | None, environ: Mappin
         raise ConfigInvalid(_lines(error, sources)) from None
     problems = list(_broken_rules(settings))
     if problems:
-        raise ConfigInvalid(origin(path, sources).line(path, text) for path, text in problems)
+        raise ConfigInvalid(settings.line(path, text) for path, text in problems)
     return settings
 
 
 def _merged(sources: Sequence[Source]) -> Settings:
     make: Any = Settings  # `sources` is no key: settings_customise_sources takes it
-    return cast("Settings", make(sources=sources))
+    settings: Settings = make(sources=sources)
+    settings._sources = tuple(sources)[:-1]  # noqa: SLF001 (of this module's own class)
+    return settings
 
 
 def read_sources(config: Path | None, credentials: Path | None, environ: Mapping[str, str]) -> list[Source]:
@@ -366,6 +303,11 @@ def is_key(path: KeyPath) -> bool:
         return len(path) == 1 and table in Settings.model_fields
     depth = 1 if table in NAMED_TABLES else 0
     return len(rest) == depth + 1 and rest[depth] in TABLES_BY_NAME[table].model_fields
+
+
+def names_of_secrets(mailbox_ids: Iterable[str]) -> list[str]:
+    """What credential files may be called, for the keys that hold secrets."""
+    return ["mesh__shared_key", "ledger__url", *(f"mailboxes__{mailbox_id}__password" for mailbox_id in mailbox_ids)]
 
 
 def is_secret(path: KeyPath) -> bool:

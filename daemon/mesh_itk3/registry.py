@@ -1,0 +1,335 @@
+"""Entry points -> handlers. Refuses two handlers for one message, naming both distributions.
+
+A handler that cannot work is kept in mind, not forgotten: its workflows stay ours, so their messages stay in MESH until
+it is repaired (design rule 7).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass
+from functools import partial
+from importlib.metadata import EntryPoint, entry_points
+from itertools import combinations
+from pathlib import Path
+from typing import Any, Final
+
+from pydantic import TypeAdapter, ValidationError
+
+from mesh_itk3 import events
+from mesh_itk3.handler import Declaration, Handler, HandlerSettings
+from mesh_itk3.itk3.workflows import WorkflowTable
+from mesh_itk3.settings_errors import ConfigInvalid, HandlerConflict, no_such_key, sentence, short_name
+from mesh_itk3.settings_sources import KeyPath, Source
+
+__all__ = ["ConfigInvalid", "Found", "HandlerConflict", "Loaded", "Registry", "load_handlers"]
+
+GROUP: Final = "mesh_itk3.handlers"
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """A working handler and where it came from."""
+
+    name: str
+    handler: Handler
+    declaration: Declaration
+    distribution: str
+    version: str
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """An installed handler, whether or not it works."""
+
+    name: str
+    distribution: str
+    version: str
+    is_enabled: bool
+    declaration: Declaration | None
+    """None: it could not even be imported, so nobody knows which workflows it takes."""
+    loaded: Loaded | None
+    problem: str | None = None
+    """Why it does not work, safe to log. None where it works or is disabled."""
+
+    @property
+    def provenance(self) -> str:
+        return f"{self.distribution} {self.version}"
+
+    @property
+    def is_broken(self) -> bool:
+        return self.is_enabled and self.loaded is None
+
+    def takes(self, workflow_id: str) -> bool:
+        return self.declaration is not None and workflow_id in self.declaration.workflows
+
+
+class Registry:
+    """Which workflows are ours, and who takes them. Immutable, safe to use from several threads."""
+
+    def __init__(self, found: Iterable[Found], workflows: WorkflowTable) -> None:
+        """Raises HandlerConflict."""
+        self.all = tuple(sorted(found, key=lambda one: one.name))
+        """Every installed handler by name, for `check` and `status`."""
+        _refuse_conflicts(self.all, workflows)
+        self._workflows = workflows
+        self._declared = {
+            workflow_id: response_workflow_id
+            for one in self.all
+            if one.declaration is not None
+            for workflow_id, response_workflow_id in one.declaration.workflows.items()
+        }
+        self._response_workflows = frozenset(filter(None, self._declared.values()))
+
+    def is_ours(self, workflow_id: str) -> bool:
+        """An installed handler names it, loadable or not, or it is the response workflow of one that does. While a
+        handler cannot be imported every workflow may be one of its own: none is foreign until that is mended, because a
+        foreign message may be handed to another client and would then be lost to its handler.
+        """
+        return workflow_id in self._declared or workflow_id in self._response_workflows or bool(self._unreadable())
+
+    def is_response_workflow(self, workflow_id: str) -> bool:
+        """Any response workflow of the table or of a declaration (design rule 17)."""
+        return workflow_id in self._response_workflows or self._workflows.is_response_workflow(workflow_id)
+
+    def is_available(self, workflow_id: str) -> bool:
+        """Whether messages on it can be taken now."""
+        return self.unavailable(workflow_id) is None
+
+    def unavailable(self, workflow_id: str) -> str | None:
+        """Why messages on this workflow cannot be taken now, for the log; None where they can. An enabled handler that
+        is broken holds the whole workflow, also where others share it: its messages cannot be told by their headers.
+        Response workflows need no handler and are always available.
+        """
+        if workflow_id in self._response_workflows:
+            return None
+        takers = [one for one in self.all if one.takes(workflow_id)]
+        broken = [one for one in takers if one.is_broken]
+        if not takers:
+            broken = self._unreadable()
+        if broken:
+            return "; ".join(f"{one.name} ({one.provenance}) {one.problem}" for one in broken)
+        if takers and not any(one.loaded for one in takers):
+            return "; ".join(f"{one.name} ({one.provenance}) is disabled" for one in takers)
+        return None
+
+    def response_workflow(self, workflow_id: str) -> str | None:
+        """Where answers to this workflow go; None where it is never answered."""
+        if workflow_id in self._declared:
+            return self._declared[workflow_id]
+        if workflow_id in self._response_workflows:
+            return workflow_id  # a reply to a response stays on the same workflow (workflow table)
+        row = self._workflows.get(workflow_id)
+        return row.ack_workflow_id if row else None
+
+    def event_codes(self, workflow_id: str) -> frozenset[str]:
+        """The events that the enabled handlers of this workflow take; empty: any."""
+        codes = [one.declaration.event_codes for one in self._working(workflow_id)]
+        return frozenset[str]().union(*codes) if all(codes) else frozenset()
+
+    def needs_document(self, workflow_id: str) -> bool:
+        """Whether the payload has to be one ITK3 document."""
+        return all(one.declaration.needs_document for one in self._working(workflow_id))
+
+    def route(self, workflow_id: str, event_code: str | None, composition_type: str | None) -> Loaded | None:
+        """The one working handler of this message: by workflow, then event, then Composition.type."""
+        for one in self._working(workflow_id):
+            events_taken, types_taken = one.declaration.event_codes, one.declaration.composition_types
+            if (not events_taken or event_code in events_taken) and (not types_taken or composition_type in types_taken):
+                return one
+        return None
+
+    def by_name(self, name: str) -> Loaded | None:
+        """The working handler of this name."""
+        return next((one.loaded for one in self.all if one.name == name), None)
+
+    def _working(self, workflow_id: str) -> list[Loaded]:
+        return [one.loaded for one in self.all if one.loaded is not None and one.takes(workflow_id)]
+
+    def _unreadable(self) -> list[Found]:
+        return [one for one in self.all if one.declaration is None]
+
+
+# --------------------------------------------------------------------------------------------------- conflicts
+
+
+def _refuse_conflicts(found: Collection[Found], workflows: WorkflowTable) -> None:
+    problems = [problem for one in found for problem in _contradictions(one, workflows)]
+    for one, other in combinations(found, 2):
+        problems += _disagreements(one, other)
+    if problems:
+        raise HandlerConflict(problems)
+
+
+def _contradictions(one: Found, workflows: WorkflowTable) -> Iterator[str]:
+    """Between a declaration and the workflow table (design rule 17)."""
+    if one.declaration is None:
+        return
+    for workflow_id, response_workflow_id in one.declaration.workflows.items():
+        row = workflows.get(workflow_id)
+        if workflows.is_response_workflow(workflow_id) or response_workflow_id == workflow_id:
+            yield f"handler {_of(one)} takes {short_name(workflow_id)}, which carries responses"
+        elif row is not None and row.ack_workflow_id != response_workflow_id:
+            said, right = response_workflow_id or "none", row.ack_workflow_id or "none"
+            yield (
+                f"handler {_of(one)} names {short_name(said)} as the response workflow of {workflow_id}; "
+                f"the workflow table has {right}"
+            )
+
+
+def _disagreements(one: Found, other: Found) -> Iterator[str]:
+    both = f"handlers {_of(one)} and {_of(other)}"
+    if one.name == other.name:
+        yield f"{both} have the same name: uninstall one"
+        return
+    if one.declaration is None or other.declaration is None:
+        return
+    here, there = one.declaration.workflows, other.declaration.workflows
+    for workflow_id in sorted(here.keys() & there.keys()):
+        if here[workflow_id] != there[workflow_id]:
+            yield f"{both} name different response workflows of {workflow_id}"
+    for workflow_id in sorted((here.keys() & set(there.values())) | (there.keys() & set(here.values()))):
+        yield f"{both} disagree: {workflow_id} carries messages for one and responses for the other"
+    shared = sorted(here.keys() & there.keys())
+    if shared and one.is_enabled and other.is_enabled and _overlap(one.declaration, other.declaration):
+        yield f"{both} both take {', '.join(shared)}: disable one, [handlers.{other.name}] enabled = false"
+
+
+def _overlap(one: Declaration, other: Declaration) -> bool:
+    """Whether a message on a workflow that both take could fit both. Empty means any."""
+    pairs = ((one.event_codes, other.event_codes), (one.composition_types, other.composition_types))
+    return all(not here or not there or here & there for here, there in pairs)
+
+
+def _of(one: Found) -> str:
+    return f"{short_name(one.name)} of {one.provenance}"
+
+
+# --------------------------------------------------------------------------------------------------- loading
+
+
+Line = Callable[[KeyPath, str], str]
+
+
+def _line(path: KeyPath, text: str) -> str:
+    return Source("file", "configuration", {}).line(path, text)
+
+
+def load_handlers(
+    handler_tables: Mapping[str, Mapping[str, Any]],
+    workflows: WorkflowTable,
+    state_directory: Path,
+    installed: Iterable[EntryPoint] | None = None,
+    *,
+    line: Line = _line,
+) -> Registry:
+    """Every installed handler, loaded with its own table of the configuration. `installed` None: this environment's
+    entry points. `line` names a key to the operator (`Settings.line` knows the file). Raises HandlerConflict, and
+    ConfigInvalid for a table that names no handler or does not fit its handler.
+    """
+    points = list(entry_points(group=GROUP)) if installed is None else list(installed)
+    _refuse_unknown_tables(handler_tables, {point.name for point in points}, line)
+    load = partial(_find, handler_tables=handler_tables, state_directory=state_directory, line=line)
+    found: list[Found] = []
+    problems: list[str] = []
+    for point in _each_once(points):
+        try:
+            found.append(load(point))
+        except ConfigInvalid as error:
+            problems += error.problems
+    if problems:
+        raise ConfigInvalid(problems)
+    return Registry(found, workflows)
+
+
+def _each_once(points: Iterable[EntryPoint]) -> Iterator[EntryPoint]:
+    # An editable install can stand on the path twice; two distributions with one name are a conflict, said later.
+    seen: set[tuple[str, str, str]] = set()
+    for point in points:
+        key = (point.name, point.value, _provenance(point)[0])
+        if key not in seen:
+            seen.add(key)
+            yield point
+
+
+def _provenance(point: EntryPoint) -> tuple[str, str]:
+    return (point.dist.name, point.dist.version) if point.dist else ("unknown", "0")
+
+
+def _refuse_unknown_tables(tables: Mapping[str, object], names: Collection[str], line: Line) -> None:
+    unknown = [name for name in tables if name not in names]
+    if unknown:
+        raise ConfigInvalid(line(("handlers", name), no_such_key(name, names, thing="handler installed")) for name in unknown)
+
+
+def _find(point: EntryPoint, *, handler_tables: Mapping[str, Mapping[str, Any]], state_directory: Path, line: Line) -> Found:
+    distribution, version = _provenance(point)
+    table = handler_tables.get(point.name)
+    is_enabled = _is_enabled(point.name, table, line)
+    make = partial(Found, name=point.name, distribution=distribution, version=version, is_enabled=is_enabled)
+    try:
+        handler_class = _handler_class(point)
+    except (Exception, SystemExit) as error:  # noqa: BLE001 - foreign code: its import may raise anything, we go on
+        return make(declaration=None, loaded=None, problem=_cause("cannot be imported", error))
+    declaration = handler_class.declaration
+    if declaration.name != point.name:
+        return make(declaration=declaration, loaded=None, problem="is declared under another name than its entry point")
+    if not is_enabled:
+        return make(declaration=declaration, loaded=None)
+    try:
+        handler = handler_class(_settings(handler_class, point.name, table, state_directory, line))
+    except ConfigInvalid:
+        raise
+    except _NotConfigured as error:
+        return make(declaration=declaration, loaded=None, problem=str(error))
+    except (Exception, SystemExit) as error:  # noqa: BLE001 - foreign code: whatever it raises says that it cannot work
+        return make(declaration=declaration, loaded=None, problem=_cause("cannot be started", error))
+    return make(declaration=declaration, loaded=Loaded(point.name, handler, declaration, distribution, version))
+
+
+def _is_enabled(name: str, table: Mapping[str, Any] | None, line: Line) -> bool:
+    # Read before the handler is imported: a handler that is broken can be disabled.
+    try:
+        return TypeAdapter(bool).validate_python((table or {}).get("enabled", True))
+    except ValidationError:
+        raise ConfigInvalid([line(("handlers", name, "enabled"), "must be true or false")]) from None
+
+
+def _handler_class(point: EntryPoint) -> type[Handler]:
+    loaded = point.load()
+    if not (isinstance(loaded, type) and issubclass(loaded, Handler)):
+        raise TypeError("not a Handler")
+    declaration = getattr(loaded, "declaration", None)
+    if not (isinstance(declaration, Declaration) and isinstance(declaration.workflows, Mapping)):
+        raise TypeError("no Declaration")
+    if not all(isinstance(codes, AbstractSet) for codes in (declaration.event_codes, declaration.composition_types)):
+        raise TypeError("a Declaration's codes are no set")
+    return loaded
+
+
+class _NotConfigured(Exception):
+    """A handler was installed but has no table yet: no reason to stop the others."""
+
+
+def _settings(
+    handler_class: type[Handler], name: str, table: Mapping[str, Any] | None, state_directory: Path, line: Line
+) -> HandlerSettings:
+    """Raises ConfigInvalid for a table that was written and is wrong, _NotConfigured where one is needed and missing."""
+    fields = handler_class.Settings.model_fields
+    defaults = {"output": str(state_directory / "letters")} if "output" in fields else {}
+    try:
+        return handler_class.Settings.model_validate({**defaults, **(table or {})})
+    except ValidationError as error:
+        found: list[Mapping[str, Any]] = [dict(one) for one in error.errors(include_url=False, include_input=False)]
+    if table is None:
+        missing = sorted({str(one["loc"][0]) for one in found if one["loc"]})
+        raise _NotConfigured(f"is not configured: [handlers.{name}] needs {', '.join(missing)}")
+    raise ConfigInvalid(line(("handlers", name, *map(str, one["loc"][:1])), sentence(one, list(fields))) for one in found)
+
+
+def _cause(what: str, error: BaseException) -> str:
+    # Never str(error): it may quote the handler's settings, and those may be secrets.
+    at = events.where(error)
+    module = f" {short_name(error.name)}" if isinstance(error, ImportError) and error.name else ""
+    return f"{what}: {at['error_type']}{module} at {at['error_at']}"
