@@ -1,0 +1,337 @@
+"""A proxy before the MESH sandbox that fails at the n-th call of a verb, as it is told, and counts what it sees.
+
+proxy = FaultyMesh(sandbox.url); proxy.start()
+proxy.fail("acknowledge", DropAfter())          # the first acknowledge: MESH does it, the answer is lost
+proxy.fail("open", Cut(1000), on=3, times=2)    # the third and fourth download: 1,000 bytes, then the line drops
+"""
+
+from __future__ import annotations
+
+import gzip
+import http.client
+import re
+import socket
+import struct
+import threading
+from collections import Counter, defaultdict
+from dataclasses import dataclass, field, replace
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any, ClassVar
+from urllib.parse import urlsplit
+
+VERBS = ("handshake", "list", "open", "chunk", "acknowledge", "send", "send_chunk", "track", "find_sent")
+_ROUTES = (
+    ("handshake", "POST", re.compile(r"/messageexchange/[^/?]+")),
+    ("list", "GET", re.compile(r"/messageexchange/[^/?]+/inbox(\?.*)?")),
+    ("open", "GET", re.compile(r"/messageexchange/[^/?]+/inbox/[^/?]+")),
+    ("chunk", "GET", re.compile(r"/messageexchange/[^/?]+/inbox/[^/?]+/[0-9]+")),
+    ("acknowledge", "PUT", re.compile(r"/messageexchange/[^/?]+/inbox/[^/?]+/status/acknowledged")),
+    ("send", "POST", re.compile(r"/messageexchange/[^/?]+/outbox")),
+    ("send_chunk", "POST", re.compile(r"/messageexchange/[^/?]+/outbox/[^/?]+/[0-9]+")),
+    ("track", "GET", re.compile(r"/messageexchange/[^/?]+/outbox/tracking\?.*")),
+    ("find_sent", "GET", re.compile(r"/messageexchange/[^/?]+/outbox/tracking/[^/?]+")),
+)
+_OURS = ("content-length", "connection", "server", "date")
+HTML = b"<!DOCTYPE html><html><body>Service temporarily unavailable</body></html>"
+
+
+def verb_of(method: str, path: str) -> str:
+    return next((verb for verb, m, route in _ROUTES if m == method and route.fullmatch(path)), "other")
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What goes back: `cut_at` bytes of the body only, where it is set; then the connection is dropped."""
+
+    status: int
+    headers: tuple[tuple[str, str], ...]
+    body: bytes
+    cut_at: int | None = None
+    has_length: bool = True
+
+    def header(self, name: str) -> str | None:
+        return next((value for key, value in self.headers if key.lower() == name.lower()), None)
+
+    def with_header(self, name: str, value: str | None) -> Answer:
+        kept = tuple((key, old) for key, old in self.headers if key.lower() != name.lower())
+        return replace(self, headers=kept if value is None else (*kept, (name, value)))
+
+
+class Fault:
+    """What goes wrong: before MESH has seen the call (`reaches_mesh` is False), or with its answer."""
+
+    reaches_mesh: ClassVar[bool] = True
+
+    def spoil(self, answer: Answer) -> Answer | None:
+        """The answer that goes back; None drops the connection. Without MESH's answer it gets an empty 200."""
+        raise NotImplementedError
+
+
+@dataclass(frozen=True)
+class DropBefore(Fault):
+    """The connection is reset; MESH never sees the call."""
+
+    reaches_mesh: ClassVar[bool] = False
+
+    def spoil(self, answer: Answer) -> None:
+        return None
+
+
+@dataclass(frozen=True)
+class DropAfter(Fault):
+    """MESH does it; the answer is lost."""
+
+    def spoil(self, answer: Answer) -> None:
+        return None
+
+
+@dataclass(frozen=True)
+class Status(Fault):
+    """Another answer in place of MESH's, which never sees the call."""
+
+    status: int
+    body: bytes = b'{"detail":[{"event":"","code":"99","msg":"injected"}]}'
+    retry_after: str | None = None
+    media_type: str = "application/json"
+    location: str | None = None
+    reaches_mesh: ClassVar[bool] = False
+
+    def spoil(self, answer: Answer) -> Answer:
+        extra = {"Content-Type": self.media_type, "Retry-After": self.retry_after, "Location": self.location}
+        return Answer(self.status, tuple((name, value) for name, value in extra.items() if value), self.body)
+
+
+def html(status: int = 200) -> Status:
+    """A page of some gateway in place of MESH's answer."""
+    return Status(status, HTML, media_type="text/html; charset=utf-8")
+
+
+@dataclass(frozen=True)
+class Cut(Fault):
+    """The connection drops after so many bytes of the body."""
+
+    after_bytes: int
+
+    def spoil(self, answer: Answer) -> Answer:
+        return replace(answer, cut_at=self.after_bytes)
+
+
+@dataclass(frozen=True)
+class Stall(Fault):
+    """So many bytes of the body, then nothing more while the connection stays open."""
+
+    after_bytes: int
+
+    def spoil(self, answer: Answer) -> Answer:
+        return replace(answer, cut_at=-self.after_bytes - 1)
+
+
+@dataclass(frozen=True)
+class Body(Fault):
+    """Other bytes in place of the body, with a Content-Length that fits them."""
+
+    body: bytes
+    encoding: str | None = None
+
+    def spoil(self, answer: Answer) -> Answer:
+        return replace(answer, body=self.body).with_header("Content-Encoding", self.encoding)
+
+
+@dataclass(frozen=True)
+class ShortGzip(Fault):
+    """The gzip stream ends early, and Content-Length agrees."""
+
+    missing_bytes: int = 20
+
+    def spoil(self, answer: Answer) -> Answer:
+        return replace(answer, body=_gzipped(answer)[: -self.missing_bytes]).with_header("Content-Encoding", "gzip")
+
+
+@dataclass(frozen=True)
+class TwoMembers(Fault):
+    """The body as two gzip members, one after the other: still one gzip stream."""
+
+    def spoil(self, answer: Answer) -> Answer:
+        plain = gzip.decompress(_gzipped(answer))
+        half = len(plain) // 2
+        members = gzip.compress(plain[:half]) + gzip.compress(plain[half:])
+        return replace(answer, body=members).with_header("Content-Encoding", "gzip")
+
+
+@dataclass(frozen=True)
+class Header(Fault):
+    """One header changed; None takes it away."""
+
+    name: str
+    value: str | None
+
+    def spoil(self, answer: Answer) -> Answer:
+        return answer.with_header(self.name, self.value)
+
+
+@dataclass(frozen=True)
+class OtherStatus(Fault):
+    """MESH's answer under another status."""
+
+    status: int
+
+    def spoil(self, answer: Answer) -> Answer:
+        return replace(answer, status=self.status)
+
+
+@dataclass(frozen=True)
+class NoLength(Fault):
+    """Neither Content-Length nor chunks: the end of the connection is the end of the body; cut after so many bytes."""
+
+    after_bytes: int
+
+    def spoil(self, answer: Answer) -> Answer:
+        return replace(answer, body=answer.body[: self.after_bytes], has_length=False)
+
+
+def _gzipped(answer: Answer) -> bytes:
+    return answer.body if answer.header("Content-Encoding") == "gzip" else gzip.compress(answer.body)
+
+
+@dataclass
+class _Planned:
+    fault: Fault
+    first: int
+    last: float
+
+
+@dataclass
+class FaultyMesh:
+    """Forwards to `target` (http://127.0.0.1:…). Start, use `url`, stop."""
+
+    target: str
+    counts: Counter[str] = field(default_factory=Counter)
+    """Calls seen by verb, those that failed too."""
+    tokens: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
+    """The Authorization headers seen, by verb."""
+    connections: int = 0
+
+    def __post_init__(self) -> None:
+        self._planned: dict[str, list[_Planned]] = defaultdict(list)
+        self._lock = threading.Lock()
+        self._stopped = threading.Event()
+        proxy = self
+
+        class Handler(_Handler):
+            mesh = proxy
+
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self._server.daemon_threads = True
+        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True)
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self._server.server_port}"
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def stop(self) -> None:
+        self._stopped.set()
+        self._server.shutdown()
+        self._server.server_close()
+        self._thread.join(10)
+
+    def fail(self, verb: str, fault: Fault, *, on: int = 1, times: float = 1) -> None:
+        """The `on`-th call of this verb from now on fails, and the `times - 1` after it (`float("inf")`: all)."""
+        assert verb in VERBS, verb
+        with self._lock:
+            first = self.counts[verb] + on
+            self._planned[verb].append(_Planned(fault, first, first + times - 1))
+
+    def heal(self) -> None:
+        """Nothing fails any more."""
+        with self._lock:
+            self._planned.clear()
+
+    def fault_for(self, verb: str, token: str) -> Fault | None:
+        with self._lock:
+            self.counts[verb] += 1
+            self.tokens[verb].append(token)
+            count = self.counts[verb]
+            return next((plan.fault for plan in self._planned[verb] if plan.first <= count <= plan.last), None)
+
+    def wait_stopped(self) -> None:
+        self._stopped.wait(60)
+
+
+class _Handler(BaseHTTPRequestHandler):
+    mesh: FaultyMesh
+    protocol_version = "HTTP/1.1"
+    timeout = 60
+    disable_nagle_algorithm = True
+    wbufsize = -1
+
+    def setup(self) -> None:
+        super().setup()
+        self.mesh.connections += 1
+
+    def _handle(self) -> None:
+        body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        fault = self.mesh.fault_for(verb_of(self.command, self.path), self.headers.get("Authorization", ""))
+        answer = self._forward(body) if fault is None or fault.reaches_mesh else Answer(200, (), b"")
+        spoiled = answer if fault is None else fault.spoil(answer)
+        if spoiled is None:
+            self._reset()
+        else:
+            self._answer(spoiled)
+
+    do_GET = do_POST = do_PUT = do_DELETE = do_HEAD = _handle  # noqa: N815
+
+    def _forward(self, body: bytes) -> Answer:
+        connection = http.client.HTTPConnection(urlsplit(self.mesh.target).netloc, timeout=60)
+        try:
+            headers = {name: value for name, value in self.headers.items() if name.lower() not in ("host", "connection")}
+            connection.request(self.command, self.path, body or None, headers)
+            response = connection.getresponse()
+            kept = [
+                (n, v) for n, v in response.getheaders() if n.lower() not in ("content-length", "connection", "server", "date")
+            ]
+            return Answer(response.status, tuple(kept), response.read())
+        finally:
+            connection.close()
+
+    def _answer(self, answer: Answer) -> None:
+        self.send_response(answer.status)
+        for name, value in answer.headers:
+            self.send_header(name, value)
+        if answer.has_length:
+            self.send_header("Content-Length", str(len(answer.body)))
+        else:
+            self.send_header("Connection", "close")
+            self.close_connection = True
+        self.end_headers()
+        if answer.cut_at is None:
+            self.wfile.write(answer.body)
+        else:
+            self._write_part(answer.body, answer.cut_at)
+
+    def _write_part(self, body: bytes, cut_at: int) -> None:
+        is_stall = cut_at < 0
+        self.wfile.write(body[: -cut_at - 1 if is_stall else cut_at])
+        self.wfile.flush()
+        if is_stall:
+            self.mesh.wait_stopped()
+        self.connection.shutdown(socket.SHUT_WR)
+        self.close_connection = True
+
+    def _reset(self) -> None:
+        """An RST, not a FIN: what a dying peer or a firewall sends."""
+        self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self.close_connection = True
+        for end in (self.rfile, self.wfile, self.connection):
+            end.close()
+
+    def finish(self) -> None:
+        try:
+            super().finish()
+        except (OSError, ValueError):
+            return
+
+    def log_message(self, *args: Any) -> None:
+        return
