@@ -1,0 +1,259 @@
+"""Letters on disk: one directory per letter that is whole or absent, and found again by a repeated `handle`.
+
+A letter is written into `.<name>.partial` beside its place, every file and directory of it is fsynced, then it is renamed
+and the directory that names it is fsynced. Files are 0600 and directories 0700: a letter is for the service's own user.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import hashlib
+import io
+import os
+import re
+import shutil
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from datetime import UTC
+from pathlib import Path
+from typing import Any, Final
+
+import orjson
+
+from mesh_itk3.adapters.durable import PARTIAL_SUFFIX, fsync_directory, fsync_tree, make_directories, storage_failures
+from mesh_itk3.handler import Folder, Message
+from mesh_itk3.ports import StorageFailed
+
+METADATA: Final = "metadata.json"
+DIRECTORY_MODE: Final = 0o700
+FILE_MODE: Final = 0o600
+_SAFE_HEADER_ID: Final = re.compile(r"[A-Za-z0-9.-]{1,64}")
+# The underscore more than design rule 1 allows in a MessageHeader.id: MESH's own ids have one.
+_SAFE_MESH_ID: Final = re.compile(r"[A-Za-z0-9._-]{1,64}")
+_SAFE_FILE_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+_NO_LOCKS: Final = frozenset({errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS})
+_TRIES: Final = 5
+
+
+class _PlaceTaken(Exception):
+    """Another message with the same id was filed in this moment: it keeps the name."""
+
+
+class LetterFiles:
+    """Implements `handler.Writer`. Safe from several threads and processes: a letter being written is locked."""
+
+    def file(self, output: Path, message: Message, fill: Callable[[Folder], Mapping[str, Any]]) -> Path:
+        """As `handler.Writer.file` says. Raises StorageFailed; what `fill` raises passes through and leaves nothing."""
+        parent = output / message.received_at.astimezone(UTC).date().isoformat()
+        for _ in range(_TRIES):
+            name, is_done = _place(parent, message)
+            if is_done:
+                # Once more: the process that renamed it may have died before it came to this.
+                fsync_directory(parent)
+                return parent / name
+            try:
+                _write_letter(parent, name, message, fill)
+            except _PlaceTaken:
+                continue
+            return parent / name
+        raise StorageFailed("the letter's place is taken by something that is no letter")
+
+
+def directory_names(message_header_id: str | None, mesh_message_id: str) -> tuple[str, ...]:
+    """The names that a letter may have, in the order in which they are tried (design rule 1).
+
+    Ids come from a sender: one that could leave its folder, hide there or be taken for an unfinished one is not used.
+    """
+    mesh_name = _safe_mesh_name(mesh_message_id)
+    first = message_header_id or ""
+    if not _SAFE_HEADER_ID.fullmatch(first) or first.startswith("."):
+        first = mesh_name
+    return first, f"{first}--{mesh_name}"
+
+
+def _safe_mesh_name(mesh_message_id: str) -> str:
+    if _SAFE_MESH_ID.fullmatch(mesh_message_id) and not mesh_message_id.startswith("."):
+        return mesh_message_id
+    return "mesh-" + hashlib.sha256(mesh_message_id.encode("utf-8", "surrogatepass")).hexdigest()[:32]
+
+
+def _place(parent: Path, message: Message) -> tuple[str, bool]:
+    """The name for this letter, and whether it stands there already."""
+    for name in directory_names(message.header.message_header_id, message.mesh_message_id):
+        owner = _owner_of(parent / name)
+        if owner is None or owner == message.mesh_message_id:
+            return name, owner is not None
+    raise StorageFailed("the letter's place is taken by something that is no letter")
+
+
+def _owner_of(directory: Path) -> str | None:
+    """The MESH message id in a directory's metadata; `""`, which is nobody's, where none can be read; None where nothing
+    of that name exists.
+    """
+    try:
+        metadata = orjson.loads((directory / METADATA).read_bytes())
+    except (OSError, ValueError):
+        return "" if os.path.lexists(directory) else None
+    owner = metadata.get("mesh_message_id") if isinstance(metadata, dict) else None
+    return owner if isinstance(owner, str) else ""
+
+
+def _write_letter(parent: Path, name: str, message: Message, fill: Callable[[Folder], Mapping[str, Any]]) -> None:
+    make_directories(parent, DIRECTORY_MODE)
+    with _locked_aside(parent, name) as aside:
+        folder = _NewFolder(aside, name)
+        try:
+            metadata = fill(folder)
+            folder.finish()
+        finally:
+            folder.abandon()
+        # The id by which a repeated `handle` knows its letter, whatever the handler wrote.
+        folder.write_metadata({**metadata, "mesh_message_id": message.mesh_message_id})
+        fsync_tree(aside)
+        _rename_to_absent(aside, parent / name)
+        fsync_directory(parent)
+
+
+def _rename_to_absent(aside: Path, target: Path) -> None:
+    # rename() would replace an empty directory silently; one that stands there is not ours.
+    if os.path.lexists(target):
+        raise _PlaceTaken
+    try:
+        with storage_failures():
+            aside.rename(target)
+    except FileExistsError:
+        raise _PlaceTaken from None
+
+
+@contextmanager
+def _locked_aside(parent: Path, name: str) -> Iterator[Path]:
+    """An empty directory to fill, nobody else's while the block runs; gone after an exception in it.
+
+    The lock dies with its holder, so a remainder that can be locked is that of a crash, and is cleaned away.
+    """
+    aside = parent / f".{name}{PARTIAL_SUFFIX}"
+    with storage_failures():
+        descriptor = _lock_directory(aside)
+    try:
+        with storage_failures():
+            _empty(aside)
+        yield aside
+    except BaseException:
+        shutil.rmtree(aside, ignore_errors=True)
+        raise
+    finally:
+        os.close(descriptor)
+
+
+def _lock_directory(aside: Path) -> int:
+    """Makes and locks the directory of this name. Raises StorageFailed where another process is filling it."""
+    for _ in range(_TRIES):
+        with suppress(FileExistsError):
+            aside.mkdir(mode=DIRECTORY_MODE)
+        descriptor = os.open(aside, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        try:
+            _lock(descriptor)
+            if _is_still_named(descriptor, aside):
+                return descriptor
+        except BaseException:
+            os.close(descriptor)
+            raise
+        os.close(descriptor)  # It was renamed or removed between the opening and the lock.
+    raise StorageFailed("another process is filing this letter")
+
+
+def _lock(descriptor: int) -> None:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise StorageFailed("another process is filing this letter") from None
+    except OSError as error:
+        # Some network shares have no locks; there the one collector per mailbox has to be enough.
+        if error.errno not in _NO_LOCKS:
+            raise
+
+
+def _is_still_named(descriptor: int, path: Path) -> bool:
+    try:
+        there = path.stat(follow_symlinks=False)
+    except FileNotFoundError:
+        return False
+    ours = os.fstat(descriptor)
+    return (there.st_dev, there.st_ino) == (ours.st_dev, ours.st_ino)
+
+
+def _empty(directory: Path) -> None:
+    for left in list(directory.iterdir()):
+        if left.is_dir() and not left.is_symlink():
+            shutil.rmtree(left)
+        else:
+            left.unlink()
+
+
+class _NewFolder:
+    """The directory of one letter while its handler fills it. Implements `handler.Folder`."""
+
+    def __init__(self, directory: Path, name: str) -> None:
+        self.name = name
+        self._directory = directory
+        self._open_files: list[io.BufferedWriter] = []
+
+    def write(self, name: str, content: bytes) -> Path:
+        """Raises ValueError for a name that is not safe, reserved or used already; StorageFailed."""
+        file = self.open(name)
+        file.write(content)
+        file.close()
+        return self._directory / name
+
+    def open(self, name: str) -> io.BufferedWriter:
+        """The same, for streaming; a file that the handler leaves open is closed for it."""
+        if name == METADATA:
+            raise ValueError("metadata.json is what `fill` returns; it is written last")
+        self._open_files = [file for file in self._open_files if not file.closed]
+        file = self._create(self._path_of(name))
+        self._open_files.append(file)
+        return file
+
+    def write_metadata(self, metadata: Mapping[str, Any]) -> None:
+        # Last: a directory with metadata is a whole letter.
+        content = orjson.dumps(dict(metadata), option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
+        with self._create(self._directory / METADATA) as file:
+            file.write(content)
+
+    def finish(self) -> None:
+        """Writes out what a handler left open."""
+        for file in self._open_files:
+            file.close()
+
+    def abandon(self) -> None:
+        """Closes without writing: the raw files, for closing a buffer writes its rest once more onto a disk that refused."""
+        for file in self._open_files:
+            file.raw.close()
+
+    def _path_of(self, name: str) -> Path:
+        parts = name.split("/")
+        if len(parts) > 2 or not all(_SAFE_FILE_NAME.fullmatch(part) for part in parts):  # noqa: PLR2004
+            raise ValueError("a file's name is [A-Za-z0-9._-], begins with a letter or digit and has at most one `/`")
+        path = self._directory.joinpath(*parts)
+        if len(parts) > 1:
+            with storage_failures():
+                path.parent.mkdir(mode=DIRECTORY_MODE, exist_ok=True)
+        return path
+
+    def _create(self, path: Path) -> io.BufferedWriter:
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
+        try:
+            with storage_failures():
+                descriptor = os.open(path, flags, FILE_MODE)
+        except FileExistsError:
+            raise ValueError("a file of this name has been written already") from None
+        return io.BufferedWriter(_LetterFile(descriptor, "wb"), 64 * 1024)
+
+
+class _LetterFile(io.FileIO):
+    """A file whose refused writes are StorageFailed wherever the handler makes them."""
+
+    def write(self, data: Any, /) -> int:
+        with storage_failures():
+            return super().write(data)

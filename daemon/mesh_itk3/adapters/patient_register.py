@@ -1,0 +1,222 @@
+"""The practice's patient register as a CSV file, and what handlers see of it.
+
+`30002` ("patient not known here") comes only from a register that was read whole (design rule 5), so one faulty row makes
+all of it unusable. Errors name a line number, never what stands in it.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import os
+import threading
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+from typing import Final, Literal, cast
+
+from mesh_itk3 import events
+from mesh_itk3.patient_match import PatientIdentity, PatientMatch, match_patient
+from mesh_itk3.ports import Clock, PatientRegister, RegisteredPatient, RegisterUnusable
+
+COLUMNS: Final = ("nhs_number", "date_of_birth", "family_name", "status", "status_date")
+_STATUSES: Final = frozenset({"registered", "left", "deceased"})
+_NHS_NUMBER_DIGITS: Final = 10
+_ISO_DATE_LENGTH: Final = 10
+_FUTURE_TOLERANCE: Final = timedelta(days=1)
+"""A guess: clocks differ, but a file dated later than this would count as fresh for ever."""
+
+_Row = tuple[str, str, str, str, str]
+
+
+class _Malformed(Exception):
+    """A row that cannot be read; the text is the rule that it breaks, without its values."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Fingerprint:
+    """What changes when somebody writes or replaces the file."""
+
+    modified_ns: int
+    bytes: int
+    inode: int
+    device: int
+
+    @classmethod
+    def of(cls, status: os.stat_result) -> _Fingerprint:
+        return cls(status.st_mtime_ns, status.st_size, status.st_ino, status.st_dev)
+
+
+@dataclass(frozen=True, slots=True)
+class _Loaded:
+    """What one reading of the file gave: rows, or why there are none."""
+
+    fingerprint: _Fingerprint
+    rows: dict[str, _Row]
+    problem: str | None
+
+
+class CsvPatientRegister:
+    """Implements `ports.PatientRegister` over one file, kept in memory and read again when it changes. Thread-safe."""
+
+    def __init__(self, file: Path, *, max_age_days: int, clock: Clock) -> None:
+        self._file = file
+        self._max_age = timedelta(days=max_age_days)
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._loaded: _Loaded | None = None
+
+    def look_up(self, nhs_number: str) -> RegisteredPatient | None:
+        """Raises RegisterUnusable, whose text is the reason: `missing`, `unreadable`, `empty`, `changing`, `too_old`,
+        `dated_in_future`, or `malformed` or `contradictory` with a line number.
+        """
+        row = self._rows().get(nhs_number)
+        return _patient(row) if row else None
+
+    def count(self) -> int:
+        """How many patients it holds. Raises RegisterUnusable, like `look_up`."""
+        return len(self._rows())
+
+    def _rows(self) -> dict[str, _Row]:
+        with self._lock:
+            fingerprint = self._fingerprint()
+            if self._loaded is None or self._loaded.fingerprint != fingerprint:
+                self._loaded = _load(self._file)
+            if self._loaded.problem:
+                raise RegisterUnusable(self._loaded.problem)
+            self._check_age(self._loaded.fingerprint)
+            return self._loaded.rows
+
+    def _fingerprint(self) -> _Fingerprint:
+        try:
+            return _Fingerprint.of(self._file.stat())
+        except OSError as error:
+            self._loaded = None
+            raise RegisterUnusable(_reason_of(error)) from None
+
+    def _check_age(self, fingerprint: _Fingerprint) -> None:
+        modified = datetime.fromtimestamp(fingerprint.modified_ns / 1e9, UTC)
+        now = self._clock.now()
+        if now - modified > self._max_age:
+            raise RegisterUnusable("too_old")
+        if modified - now > _FUTURE_TOLERANCE:
+            raise RegisterUnusable("dated_in_future")
+
+
+class RegisterPatients:
+    """Implements `handler.Patients`: the register, when there is one, joined with the rules of the match."""
+
+    def __init__(self, register: PatientRegister | None) -> None:
+        self._register = register
+        self._reported: str | None = None
+
+    def match(self, patient: PatientIdentity, today: date) -> PatientMatch:
+        """As `handler.Patients.match` says; `register_unusable` and `no_register` are uncertain matches."""
+        if self._register is None:
+            return PatientMatch(code=None, reason="no_register", warnings=())
+        try:
+            found = self._register.look_up(patient.nhs_number or "")
+        except RegisterUnusable as error:
+            self._report(str(error))
+            return PatientMatch(code=None, reason="register_unusable", warnings=())
+        self._reported = None
+        return match_patient(patient, found, today)
+
+    def _report(self, reason: str) -> None:
+        # Once per change, not per message: a stale file on a Monday morning is one fault.
+        if reason != self._reported:
+            self._reported = reason
+            events.emit(events.REGISTER_UNUSABLE, reason=reason)
+
+
+def _load(file: Path) -> _Loaded:
+    """Reads the file whole. Raises RegisterUnusable where it cannot be read or changes meanwhile; what is wrong with its
+    content is remembered with it.
+    """
+    try:
+        with file.open("rb") as opened:
+            before = _Fingerprint.of(os.fstat(opened.fileno()))
+            content = opened.read()
+        after = _Fingerprint.of(file.stat())
+    except OSError as error:
+        raise RegisterUnusable(_reason_of(error)) from None
+    if before != after or len(content) != after.bytes:
+        raise RegisterUnusable("changing")
+    try:
+        rows = _rows_of(content)
+    except _Malformed as problem:
+        return _Loaded(after, {}, str(problem))
+    return _Loaded(after, rows, None if rows else "empty")
+
+
+def _reason_of(error: OSError) -> str:
+    return "missing" if isinstance(error, FileNotFoundError) else "unreadable"
+
+
+def _rows_of(content: bytes) -> dict[str, _Row]:
+    """Every row by its number. Raises _Malformed."""
+    rows: dict[str, _Row] = {}
+    for line, row in _checked(content):
+        if rows.setdefault(row[0], row) != row:
+            raise _Malformed(f"contradictory (line {line})")
+    return rows
+
+
+def _checked(content: bytes) -> Iterator[tuple[int, _Row]]:
+    try:
+        text = content.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        raise _Malformed("malformed (not UTF-8)") from None
+    reader = csv.reader(io.StringIO(text, newline=""), strict=True)
+    try:
+        header = next(reader, None)
+        if header is None:
+            return
+        order = _column_order(header)
+        for cells in reader:
+            if cells:
+                yield reader.line_num, _row_of(cells, order, len(header))
+    except (csv.Error, ValueError):
+        raise _Malformed(f"malformed (line {reader.line_num})") from None
+
+
+def _column_order(header: Sequence[str]) -> tuple[int, ...]:
+    names = [name.strip().lower() for name in header]
+    if any(names.count(column) != 1 for column in COLUMNS):
+        raise _Malformed("malformed (header row)")
+    return tuple(names.index(column) for column in COLUMNS)
+
+
+def _row_of(cells: Sequence[str], order: tuple[int, ...], width: int) -> _Row:
+    """Raises ValueError for a row that is not a patient."""
+    if len(cells) != width:
+        raise ValueError
+    number, born, family_name, status, status_date = (cells[place].strip() for place in order)
+    number, status = "".join(number.split()), status.lower()
+    if len(number) != _NHS_NUMBER_DIGITS or not (number.isascii() and number.isdigit()):
+        raise ValueError
+    if not family_name or status not in _STATUSES:
+        raise ValueError
+    _date_of(born)
+    if status_date:
+        _date_of(status_date)
+    return number, born, family_name, status, status_date
+
+
+def _date_of(text: str) -> date:
+    """YYYY-MM-DD and nothing else: 03/04/1957 is two days, depending on who wrote it. Raises ValueError."""
+    if len(text) != _ISO_DATE_LENGTH or text[4] != "-" or text[7] != "-":
+        raise ValueError
+    return date.fromisoformat(text)
+
+
+def _patient(row: _Row) -> RegisteredPatient:
+    number, born, family_name, status, status_date = row
+    return RegisteredPatient(
+        nhs_number=number,
+        date_of_birth=_date_of(born),
+        family_name=family_name,
+        status=cast(Literal["registered", "left", "deceased"], status),
+        status_date=_date_of(status_date) if status_date else None,
+    )
