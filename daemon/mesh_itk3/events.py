@@ -25,7 +25,7 @@ FIELDS: Final[frozenset[str]] = frozenset(
         "seconds", "signal", "state", "status_code", "version", "warnings",
     }
 )  # fmt: skip
-"""Every field that a log line may have (beside `event`, `message`, `severity`, `timestamp`, `logger`)."""
+"""Every field that a log line may have (beside `timestamp`, `severity`, `event`, `text`, `logger`)."""
 
 Severity = Literal["debug", "info", "warning", "error", "critical"]
 
@@ -52,12 +52,30 @@ SERVICE_STALLED = Event(
     "A stage has made no progress for too long; the watchdog is no longer fed.",
     "Look for a handler or a disk that hangs; systemd restarts the service.",
 )
+SERVICE_FAILED = Event(
+    "service.failed",
+    "critical",
+    "The program, or one of its threads, ended on an error that nothing had expected.",
+    "See `error_type` and `error_at`; report it. systemd restarts the service; nothing is lost.",
+)
+SERVICE_UNHEARD = Event(
+    "service.unheard",
+    "warning",
+    "systemd could not be told how the service is; if that lasts, it restarts the service.",
+    "See `error_type`; look at NOTIFY_SOCKET and NotifyAccess= of the unit.",
+)
 CONFIG_RELOADED = Event("config.reloaded", "info", "The configuration was read again and is in force.")
 CONFIG_INVALID = Event(
     "config.invalid",
     "error",
     "The new configuration is wrong; the old one stays in force.",
     "Run `mesh-itk3 check`, correct the key that `problem` names, reload.",
+)
+CONFIG_ADVICE = Event(
+    "config.advice",
+    "warning",
+    "The configuration works, but something about it should be changed.",
+    "See `problem`; `mesh-itk3 check` lists them all.",
 )
 LEDGER_UPGRADED = Event("ledger.upgraded", "info", "The ledger's schema was brought up to date, after a backup copy.")
 LEDGER_RECOVERED = Event(
@@ -189,6 +207,15 @@ RESPONSE_UNDELIVERED = Event(
 )
 FOREIGN_LEFT = Event("foreign.left", "debug", "A message on a workflow that is not ours was left in MESH unread.")
 HANDLER_SAID = Event("handler.said", "info", "A line of a handler's own.")
+
+# ------------------------------------------------------------------------------------------------ other people's code
+LIBRARY_SAID = Event(
+    "library.said",
+    "warning",
+    "A line of a library's own logger, at that line's severity; `text` is its constant part or left out.",
+    "Nothing, unless it comes with another event.",
+)
+LIBRARY_WARNED = Event("library.warned", "warning", "A library gave a Python warning.", "Report it: see `error_at`.")
 HANDLER_WARNED = Event("handler.warned", "warning", "A warning of a handler's own.", "See the handler's documentation.")
 
 ALL: Final[tuple[Event, ...]] = tuple(value for value in list(globals().values()) if isinstance(value, Event))

@@ -39,7 +39,7 @@ def _about_client_key(sources: Sequence[Source]) -> Iterator[str]:
 
 
 def _about_credentials(directory: Path, sources: Sequence[Source]) -> Iterator[str]:
-    mailboxes = next((source.data["mailboxes"] for source in reversed(sources) if "mailboxes" in source.data), {})
+    mailboxes: object = next((source.data["mailboxes"] for source in reversed(sources) if "mailboxes" in source.data), {})
     names = names_of_secrets(mailboxes if isinstance(mailboxes, Mapping) else ())
     for path in credential_files(directory):
         key = key_path(path.name)
