@@ -19,10 +19,14 @@ class Notifier:
     not be told is logged. Safe to use from several threads.
     """
 
-    def __init__(self, environ: Mapping[str, str]) -> None:
+    def __init__(self, environ: Mapping[str, str] | None = None) -> None:
+        """`environ` None: this process's."""
+        environ = os.environ if environ is None else environ
         address = environ.get("NOTIFY_SOCKET", "")
         # "@" stands for the NUL byte that begins the name of a socket in the abstract namespace.
         self._address = f"\0{address[1:]}" if address.startswith("@") else address
+        self.watchdog_interval_s = watchdog_interval_s(environ)
+        """How often to call `watchdog`, in seconds: half of what systemd waits for. None where it does not watch us."""
 
     @property
     def is_supervised(self) -> bool:
@@ -62,7 +66,7 @@ class Notifier:
 
 
 def watchdog_interval_s(environ: Mapping[str, str]) -> float | None:
-    """How often to call `watchdog`, in seconds: half of what systemd waits for. None where it does not watch us."""
+    """See `Notifier.watchdog_interval_s`."""
     limit_us, pid = environ.get("WATCHDOG_USEC", ""), environ.get("WATCHDOG_PID", "")
     if not limit_us.isdecimal() or int(limit_us) == 0 or (pid and pid != str(os.getpid())):
         return None
