@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 from collections.abc import Sequence
@@ -13,7 +14,7 @@ from typing import Annotated
 import typer
 
 from mesh_itk3 import __version__
-from mesh_itk3.commands.console import CommandRefused, say_error, shown
+from mesh_itk3.commands.console import CommandRefused, Exit, say_error, shown
 from mesh_itk3.lifecycle import State
 
 DEFAULT_CONFIG = Path("/etc/mesh-itk3/mesh-itk3.toml")
@@ -40,6 +41,7 @@ Credentials = Annotated[
     typer.Option(
         "--credentials",
         metavar="DIR",
+        envvar="MESH_ITK3_CREDENTIALS",
         help="A directory with one file for each secret, e.g. mesh__shared_key. systemd gives its own without being asked.",
     ),
 ]
@@ -134,7 +136,7 @@ def status(*, config: Config = DEFAULT_CONFIG, credentials: Credentials = None, 
     \b
     Examples:
       mesh-itk3 status
-      mesh-itk3 status --json | jq .waiting
+      mesh-itk3 status --json | jq .awaiting_decision
     """
     from mesh_itk3.commands.status import show_status
 
@@ -252,12 +254,36 @@ def demo(
     return run_demo(keep=keep, json=json, directory=directory)
 
 
-def _last_resort(error: Exception) -> int:
-    from mesh_itk3 import events
+def _failure(error: Exception) -> int:
+    """Says in one line what went wrong, and gives its exit code."""
+    from mesh_itk3.ports import HeldByAnother, LedgerUnavailable, StorageFailed
+    from mesh_itk3.settings_errors import ConfigInvalid
 
+    outcomes: dict[type[Exception], tuple[str, Exit]] = {
+        ConfigInvalid: ("", Exit.CONFIG),
+        HeldByAnother: ("", Exit.HELD),
+        LedgerUnavailable: ("the ledger cannot be used: ", Exit.FAILED),
+        StorageFailed: ("the disk refused to write: ", Exit.FAILED),
+    }
+    for kind, (beginning, code) in outcomes.items():
+        if isinstance(error, kind):
+            say_error(f"{beginning}{error}")
+            return code
+    return _last_resort(error)
+
+
+def _last_resort(error: Exception) -> int:
+    """Type and place only: the text of an unforeseen error may quote a message."""
+    import structlog
+
+    from mesh_itk3 import events
+    from mesh_itk3.adapters.logging import configure_logging
+
+    if not structlog.is_configured():
+        configure_logging("info")
     events.emit(events.STAGE_BROKEN, stage="command", **events.where(error))
     say_error(f"something unexpected went wrong ({type(error).__name__}); the log line above says where")
-    return 1
+    return Exit.FAILED
 
 
 def _stop_quietly() -> int:
@@ -281,9 +307,12 @@ def call(arguments: Sequence[str]) -> int:
     except BrokenPipeError:
         return _stop_quietly()
     except Exception as error:  # noqa: BLE001 - the last resort: a person gets one line, the log the type and the place
-        return _last_resort(error)
+        return _failure(error)
 
 
 def main() -> None:
     """The console script."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a terminal that knows no tick must not end in a UnicodeEncodeError
+            stream.reconfigure(errors="backslashreplace")
     sys.exit(call(sys.argv[1:]))

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from enum import IntEnum
-from typing import Any
+from typing import Any, Final
+
+WIDE: Final = 1_000
+"""Columns of a table that is not for a terminal."""
 
 
 class Exit(IntEnum):
@@ -46,6 +49,18 @@ def say_error(text: str) -> None:
 def say(text: str = "") -> None:
     """One line on standard output."""
     sys.stdout.write(f"{text}\n")
+
+
+def print_table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    """Aligned columns. Nothing is cut where the output is no terminal: a script may read it."""
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(*columns, box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
+    for row in rows:
+        table.add_row(*(Text(shown(cell), overflow="fold") for cell in row))
+    Console(width=None if sys.stdout.isatty() else WIDE).print(table)
 
 
 def say_moment(moment: datetime | None) -> str:

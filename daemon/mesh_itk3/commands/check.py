@@ -1,0 +1,98 @@
+"""`mesh-itk3 check`: everything that the daemon needs, looked at and left unchanged."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict
+from pathlib import Path
+
+from mesh_itk3.commands import checks_here
+from mesh_itk3.commands.console import Exit, print_json, say, shown
+from mesh_itk3.commands.finding import Finding, good, wrong
+from mesh_itk3.commands.opened import become_owner, read_registry, read_settings
+from mesh_itk3.ports import CredentialsRejected, Mailbox, MailboxUnavailable
+from mesh_itk3.settings import Settings
+from mesh_itk3.settings_errors import ConfigInvalid
+
+HANDSHAKES_AT_ONCE = 8
+
+BuildMailbox = Callable[[Settings, str], Mailbox]
+
+
+def check_everything(config: Path, credentials: Path | None, *, offline: bool, as_json: bool) -> int:
+    """Prints one line for each thing. A wrong configuration ends it: raises ConfigInvalid after the `--json` document."""
+    findings: list[Finding] = []
+    try:
+        for finding in _findings(config, credentials, offline=offline):
+            findings.append(finding)
+            if not as_json:
+                _print(finding)
+    except ConfigInvalid as invalid:
+        if as_json:
+            _print_document([*findings, *(wrong("configuration", problem) for problem in invalid.problems)])
+        raise
+    if as_json:
+        _print_document(findings)
+    return Exit.FAILED if any(finding.is_wrong for finding in findings) else Exit.DONE
+
+
+def _findings(config: Path, credentials: Path | None, *, offline: bool) -> Iterator[Finding]:
+    settings = read_settings(config, credentials)
+    yield good("configuration", f"{config}: {len(settings.mailboxes)} mailboxes, environment {settings.mesh.environment}")
+    yield good("credentials", "shared key and a password for each mailbox are there")
+    yield from checks_here.certificate(settings)
+    yield from checks_here.handlers(read_registry(settings))
+    # Before we act as the ledger's owner: under systemd the client key is readable to root alone.
+    if not offline:
+        yield from _handshakes(settings)
+    become_owner(settings)
+    yield from checks_here.ledger(settings)
+    yield from checks_here.payload_directory(settings)
+    yield from checks_here.register(settings)
+
+
+def _print(finding: Finding) -> None:
+    say(shown(f"{finding.mark} {finding.check}: {finding.text}"))
+    if finding.advice:
+        say(shown(f"    {finding.advice}"))
+
+
+def _print_document(findings: Sequence[Finding]) -> None:
+    is_ok = not any(finding.is_wrong for finding in findings)
+    print_json({"ok": is_ok, "checks": [asdict(finding) for finding in findings]})
+
+
+def _handshakes(settings: Settings) -> Iterator[Finding]:
+    from mesh_itk3.composition import build_mailbox
+
+    with ThreadPoolExecutor(HANDSHAKES_AT_ONCE) as pool:
+        yield from pool.map(lambda mailbox_id: handshake(settings, mailbox_id, build_mailbox), settings.mailboxes)
+
+
+def handshake(settings: Settings, mailbox_id: str, build: BuildMailbox) -> Finding:
+    """One real handshake with MESH."""
+    check = f"mailbox {mailbox_id}"
+    try:
+        mailbox = build(settings, mailbox_id)
+        try:
+            mailbox.handshake()
+        finally:
+            mailbox.close()
+    except CredentialsRejected:
+        return wrong(
+            check,
+            "MESH refuses its credentials",
+            "Look at mailbox id, password, shared key, certificate and the clock of this machine.",
+        )
+    except MailboxUnavailable as away:
+        return wrong(
+            check, f"MESH cannot be reached ({away.reason})", "Look at network, proxy, firewall and NHS service status."
+        )
+    except (OSError, ValueError) as unreadable:
+        return wrong(
+            check,
+            f"its certificate files cannot be used ({type(unreadable).__name__})",
+            "Look at [mesh] certificate, key and ca_file.",
+        )
+    return good(check, "MESH answered the handshake")

@@ -1,0 +1,132 @@
+"""The checks that need this machine only: certificate, handlers, ledger, payload directory, patient register."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Final
+
+from mesh_itk3.commands.finding import Finding, good, noted, wrong
+from mesh_itk3.ports import LedgerUnavailable, RegisterUnusable
+from mesh_itk3.registry import Found, Registry
+from mesh_itk3.settings import Settings
+
+EXPIRES_SOON: Final = timedelta(days=30)
+"""A new certificate takes about five working days; a month leaves time for holidays."""
+
+
+def certificate(settings: Settings) -> Iterator[Finding]:
+    """Readable, in force for a while, and the key is its own."""
+    mesh = settings.mesh
+    if mesh.client_certificate is None or mesh.client_key is None:
+        yield good("certificate", "none configured, none needed for a sandbox")
+        return
+    yield certificate_finding(mesh.client_certificate, mesh.client_key, datetime.now(UTC))
+
+
+def certificate_finding(certificate_file: Path, key_file: Path, now: datetime) -> Finding:
+    """The first thing that is wrong with a client certificate and its key, or that nothing is."""
+    from cryptography import x509
+    from cryptography.hazmat.primitives.serialization import load_pem_private_key
+
+    check = "certificate"
+    try:
+        found = x509.load_pem_x509_certificate(certificate_file.read_bytes())
+        key = load_pem_private_key(key_file.read_bytes(), password=None)
+    except OSError as error:
+        return wrong(check, f"cannot be read: {error.strerror}", f"Let this user read {certificate_file} and {key_file}.")
+    except TypeError:
+        return wrong(
+            check, "the key is protected by a passphrase", f"Write {key_file} without one, readable to the service only."
+        )
+    except ValueError:
+        return wrong(check, "certificate or key is not PEM", f"Look at {certificate_file} and {key_file}.")
+    if found.public_key() != key.public_key():
+        return wrong(check, "the key belongs to another certificate", f"{key_file} must be the key of {certificate_file}.")
+    return _validity(found.not_valid_before_utc, found.not_valid_after_utc, now)
+
+
+def _validity(begins: datetime, ends: datetime, now: datetime) -> Finding:
+    days = (ends - now).days
+    if now < begins:
+        return wrong("certificate", f"not valid before {begins:%Y-%m-%d}", "Look at the clock of this machine.")
+    if now >= ends:
+        return wrong("certificate", f"expired on {ends:%Y-%m-%d}", "Order a new certificate.")
+    if ends - now < EXPIRES_SOON:
+        return noted("certificate", f"expires in {days} days, on {ends:%Y-%m-%d}", "Order a new one now: it takes days.")
+    return good("certificate", f"valid until {ends:%Y-%m-%d}, {days} days")
+
+
+def handlers(registry: Registry) -> Iterator[Finding]:
+    """Each installed handler."""
+    if not registry.all:
+        yield wrong("handlers", "none is installed", "Install mesh-itk3 again; its own handlers come with it.")
+    yield from (_handler(found) for found in registry.all)
+
+
+def _handler(found: Found) -> Finding:
+    check = f"handler {found.name}"
+    if found.loaded is not None:
+        return good(check, f"{found.provenance}, takes {', '.join(sorted(found.loaded.declaration.workflows))}")
+    if not found.is_enabled:
+        return noted(check, f"{found.provenance} is disabled", "Its messages stay in MESH, which gives up after five days.")
+    return wrong(check, f"{found.provenance} {found.problem}", "Repair or disable it; until then its messages stay in MESH.")
+
+
+def ledger(settings: Settings) -> Iterator[Finding]:
+    """There, or possible; of a schema that we know. Is not made, is not brought up to date."""
+    file = settings.ledger.sqlite_file
+    if file is not None and not file.exists():
+        yield _place("ledger", file.parent, f"{file} is not there yet; `mesh-itk3 run` makes it")
+        return
+    from mesh_itk3.adapters.ledger import schema_revision
+
+    try:
+        revision = schema_revision(settings.ledger.url.get_secret_value())
+    except LedgerUnavailable as unusable:
+        yield wrong("ledger", str(unusable), f"Look at {settings.ledger.shown}.")
+        return
+    if revision is None:
+        yield good("ledger", f"{settings.ledger.shown} is empty; `mesh-itk3 run` makes its tables")
+    elif file is not None:
+        yield _place("ledger", file.parent, f"{file}, schema {revision}")
+    else:
+        yield good("ledger", f"{settings.ledger.shown}, schema {revision}")
+
+
+def payload_directory(settings: Settings) -> Iterator[Finding]:
+    """Writable, or one that we may make."""
+    yield _place("payloads", settings.payloads.directory, str(settings.payloads.directory))
+
+
+def _place(check: str, directory: Path, text: str) -> Finding:
+    """Whether the daemon may write here, or make the directory: asked of the operating system, writing nothing."""
+    there = next((place for place in (directory, *directory.parents) if place.exists()), directory)
+    if there.is_dir() and os.access(there, os.W_OK | os.X_OK, effective_ids=os.access in os.supports_effective_ids):
+        return good(check, text)
+    return wrong(
+        check, f"{there} cannot be written by this user", "Run this as the service's user (or as root), or mend its owner."
+    )
+
+
+def register(settings: Settings) -> Iterator[Finding]:
+    """Whether it can say anything now."""
+    if settings.patients is None:
+        yield noted("patient register", "none configured", "Every business decision waits for a person.")
+        return
+    from mesh_itk3.adapters.clock import SystemClock
+    from mesh_itk3.adapters.patient_register import CsvPatientRegister
+
+    patients = settings.patients
+    try:
+        count = CsvPatientRegister(patients.file, max_age_days=patients.max_age_days, clock=SystemClock()).count()
+    except RegisterUnusable as unusable:
+        yield wrong(
+            "patient register",
+            f"{patients.file} cannot be used: {unusable}",
+            "Write a fresh, complete file. Until then every business decision waits for a person.",
+        )
+        return
+    yield good("patient register", f"{patients.file}, {count} patients")

@@ -1,0 +1,61 @@
+"""`mesh-itk3 messages`: what was received, newest first."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from mesh_itk3.commands.console import Exit, print_json_list, say, say_moment, shown
+from mesh_itk3.commands.opened import existing_ledger, read_settings
+from mesh_itk3.commands.rows import message_row
+from mesh_itk3.lifecycle import State
+from mesh_itk3.ports import MessageRecord, ResponseRecord
+
+
+def list_messages(
+    config: Path,
+    credentials: Path | None,
+    *,
+    states: Sequence[State],
+    mailbox_id: str | None,
+    limit: int | None,
+    as_json: bool,
+) -> int:
+    """Prints row by row: memory does not grow with the ledger."""
+    settings = read_settings(config, credentials)
+    with existing_ledger(settings) as ledger:
+        found = ledger.messages(states=states, mailbox_ids=(mailbox_id,) if mailbox_id else (), limit=limit)
+        if as_json:
+            print_json_list("messages", (message_row(record, responses) for record, responses in found))
+        else:
+            _print_lines(found)
+    return Exit.DONE
+
+
+def _print_lines(found: Iterable[tuple[MessageRecord, Sequence[ResponseRecord]]]) -> None:
+    nothing = True
+    for record, responses in found:
+        nothing = False
+        say(message_line(record))
+        for response in responses:
+            say(f"    {response_line(response)}")
+    if nothing:
+        say("no messages")
+
+
+def message_line(record: MessageRecord) -> str:
+    """One line that fits most terminals; the id stands first, to be copied."""
+    parts = (
+        record.key.mesh_message_id,
+        say_moment(record.received_at),
+        record.key.mailbox_id,
+        record.workflow_id,
+        record.state,
+    )
+    return "  ".join(map(shown, (*parts, record.reason or "")))
+
+
+def response_line(response: ResponseRecord) -> str:
+    """What a sender was told, and whether it has arrived."""
+    because = f" ({response.reason})" if response.reason else ""
+    return shown(f"{response.level} response {response.response_code} to {response.to_mailbox_id}: {response.state}{because}")

@@ -1,0 +1,120 @@
+"""`mesh-itk3 respond`: a person's decision about a message that waits for one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from pathlib import Path
+
+from mesh_itk3 import events
+from mesh_itk3.commands.console import CommandRefused, Exit, print_json, say, shown
+from mesh_itk3.commands.one_message import find_one
+from mesh_itk3.commands.opened import existing_ledger, read_registry, read_settings
+from mesh_itk3.commands.rows import message_row
+from mesh_itk3.itk3.response_codes import ELEMENTS, BusinessCode
+from mesh_itk3.lifecycle import Move, State, state_after
+from mesh_itk3.ports import Changes, Entry, Ledger, LedgerConflict, MessageRecord, Routes, Step
+from mesh_itk3.reasons import Reason
+
+LONGEST_NAME = 100
+"""Characters of `--by`; a guess: a name or a smartcard id is shorter."""
+
+
+def record_decision(
+    config: Path,
+    credentials: Path | None,
+    identifier: str,
+    code: str,
+    *,
+    by: str,
+    mailbox_id: str | None,
+    as_json: bool,
+) -> int:
+    """Records who decided what; durable on return. Filing and answering are the daemon's."""
+    who = _person(by)
+    settings = read_settings(config, credentials)
+    routes = read_registry(settings)
+    with existing_ledger(settings) as ledger:
+        found = find_one(ledger, identifier, mailbox_id=mailbox_id, acts_on=frozenset({State.AWAITING_DECISION}))
+        _check_waiting(found)
+        decided = _allowed_code(code, found, routes)
+        record = _decide(ledger, found, decided, who)
+        responses = ledger.responses_to(record.key)
+    if as_json:
+        print_json(message_row(record, responses))
+    else:
+        say(shown(f"{record.key.mesh_message_id}: {decided} {ELEMENTS[decided].display}, decided by {who}"))
+        say("The daemon will now file it and answer, or not, as the code says; without a daemon: mesh-itk3 run --once")
+    return Exit.DONE
+
+
+def _person(by: str) -> str:
+    who = by.strip()
+    if not who or len(who) > LONGEST_NAME or not who.isprintable():
+        raise CommandRefused(f"--by must name the person who decided, in at most {LONGEST_NAME} plain characters")
+    return who
+
+
+def _check_waiting(record: MessageRecord) -> None:
+    if record.state is State.AWAITING_DECISION:
+        return
+    decided = f"; {record.decided_by} has decided {record.decision_code}" if record.decision_code else ""
+    raise CommandRefused(f"{record.key.mesh_message_id} does not wait for a decision: it is {record.state}{decided}")
+
+
+def _allowed_code(text: str, record: MessageRecord, routes: Routes) -> BusinessCode:
+    routed = routes.by_name(record.handler) if record.handler else None
+    if routed is None:
+        raise CommandRefused(
+            f"the handler {record.handler} does not work here, so nothing can be decided; see `mesh-itk3 status`",
+            Exit.FAILED,
+        )
+    allowed = routed.declaration.decisions
+    if text not in allowed:
+        raise CommandRefused(f"{text!a} cannot be decided here; allowed: {_list_of(allowed)}")
+    return BusinessCode(text)
+
+
+def _list_of(codes: Iterable[BusinessCode]) -> str:
+    return "; ".join(f"{code} {ELEMENTS[code].display}" for code in sorted(codes))
+
+
+def _decide(ledger: Ledger, record: MessageRecord, code: BusinessCode, who: str) -> MessageRecord:
+    """The message as it stands afterwards. Raises CommandRefused if somebody else was faster."""
+    step = decision(record, code, who, datetime.now(UTC))
+    try:
+        ledger.apply([step])
+    except LedgerConflict:
+        _check_waiting(ledger.get(record.key) or record)
+        raise CommandRefused("somebody else has just decided this message; see `mesh-itk3 trace`") from None
+    events.emit(
+        events.DECISION_MADE,
+        mailbox_id=record.key.mailbox_id,
+        mesh_message_id=record.key.mesh_message_id,
+        message_header_id=record.message_header_id,
+        workflow_id=record.workflow_id,
+        handler=record.handler,
+        stage="decide",
+        outcome="decided",
+        response_code=code.value,
+        actor=who,
+    )
+    return ledger.get(record.key) or record
+
+
+def decision(record: MessageRecord, code: BusinessCode, who: str, now: datetime) -> Step:
+    """The step that records a decision. The attempts begin anew: what the handler could not do before, it may now."""
+    return Step(
+        key=record.key,
+        old=State.AWAITING_DECISION,
+        new=state_after(State.AWAITING_DECISION, Move.DECIDE),
+        entry=Entry(at=now, stage="decide", outcome="decided", response_code=code.value, reason=Reason.PERSON_DECIDED, who=who),
+        changes=Changes(
+            decision_code=code.value,
+            decided_by=who,
+            decided_at=now,
+            reason=Reason.PERSON_DECIDED,
+            attempts=0,
+            due_at=None,
+        ),
+    )

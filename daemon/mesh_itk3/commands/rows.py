@@ -1,0 +1,94 @@
+"""Ledger rows as scripts read them: the keys are a contract, new ones may be added. PURE."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from mesh_itk3.commands.console import instant
+from mesh_itk3.ports import Entry, MessageRecord, ResponseRecord
+
+
+def message_row(record: MessageRecord, responses: Iterable[ResponseRecord]) -> dict[str, Any]:
+    """One message of `messages --json`. Times are ISO 8601 in UTC; absent things are null. Never patient data."""
+    return {
+        "mesh_message_id": record.key.mesh_message_id,
+        "mailbox_id": record.key.mailbox_id,
+        "workflow_id": record.workflow_id,
+        "message_header_id": record.message_header_id,
+        "state": record.state.value,
+        "handler": record.handler,
+        "received_at": instant(record.received_at),
+        "responses": [response_row(response) for response in responses],
+        **_identity(record),
+        **_progress(record),
+    }
+
+
+def _identity(record: MessageRecord) -> dict[str, Any]:
+    return {
+        "kind": record.kind.value,
+        "sender_mailbox_id": record.sender_mailbox_id,
+        "local_id": record.local_id,
+        "linked_message_id": record.linked_message_id,
+        "event_code": record.event_code,
+        "document_id": record.document_id,
+        "is_replacement": record.is_replacement,
+        "bus_ack_requested": record.bus_ack_requested,
+        "inf_ack_requested": record.inf_ack_requested,
+        "payload": record.payload.name if record.payload else None,
+        "bytes": record.payload.bytes if record.payload else None,
+        "sha256": record.payload.sha256 if record.payload else None,
+    }
+
+
+def _progress(record: MessageRecord) -> dict[str, Any]:
+    return {
+        "response_code": record.response_code,
+        "reason": record.reason,
+        "attempts": record.attempts,
+        "interrupted": record.interrupted,
+        "due_at": instant(record.due_at),
+        "parked_from": record.parked_from.value if record.parked_from else None,
+        "decision_code": record.decision_code,
+        "decided_by": record.decided_by,
+        "decided_at": instant(record.decided_at),
+        "acknowledged_at": instant(record.acknowledged_at),
+        "accepted_at": instant(record.accepted_at),
+        "finished_at": instant(record.finished_at),
+        "duplicate_of": record.duplicate_of,
+        "differs_from_first": record.differs_from_first,
+        "warnings": list(record.warnings),
+    }
+
+
+def response_row(response: ResponseRecord) -> dict[str, Any]:
+    """One response of ours."""
+    return {
+        "level": response.level,
+        "response_code": response.response_code,
+        "state": response.state.value,
+        "mesh_message_id": response.mesh_message_id,
+        "local_id": response.local_id,
+        "message_header_id": response.message_header_id,
+        "to_mailbox_id": response.to_mailbox_id,
+        "workflow_id": response.workflow_id,
+        "created_at": instant(response.created_at),
+        "sent_at": instant(response.sent_at),
+        "due_at": instant(response.due_at),
+        "attempts": response.attempts,
+        "reason": response.reason,
+    }
+
+
+def entry_row(entry: Entry) -> dict[str, Any]:
+    """One line of a message's timeline."""
+    return {
+        "at": instant(entry.at),
+        "stage": entry.stage,
+        "outcome": entry.outcome,
+        "response_code": entry.response_code,
+        "reason": entry.reason,
+        "attempt": entry.attempt,
+        "who": entry.who,
+    }

@@ -1,0 +1,172 @@
+"""`mesh-itk3 status`: how the mailboxes are doing and what needs a person."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from mesh_itk3 import __version__
+from mesh_itk3.adapters.ledger import schema_revision
+from mesh_itk3.commands.console import Exit, instant, print_json, print_table, say, shown
+from mesh_itk3.commands.opened import existing_ledger, read_registry, read_settings
+from mesh_itk3.lifecycle import State
+from mesh_itk3.ports import Ledger, MailboxState, MessageKey, Overview
+from mesh_itk3.registry import Found, Registry
+from mesh_itk3.settings import Settings
+
+NEEDS_A_PERSON = (State.AWAITING_DECISION, State.PARKED)
+
+
+def show_status(config: Path, credentials: Path | None, *, as_json: bool) -> int:
+    """Prints it; exit code 0 whatever it says, for it has been said."""
+    settings = read_settings(config, credentials)
+    registry = read_registry(settings)
+    now = datetime.now(UTC)
+    with existing_ledger(settings) as ledger:
+        revision = schema_revision(settings.ledger.url.get_secret_value())
+        document = overall(settings, registry, ledger, now) | {"schema_revision": revision}
+    if as_json:
+        print_json(document)
+    else:
+        _print(document)
+    return Exit.DONE
+
+
+def overall(settings: Settings, registry: Registry, ledger: Ledger, now: datetime) -> dict[str, Any]:
+    """Everything that `status` says. The keys are a contract; new ones may be added."""
+    overview = ledger.overview(now)
+    return {
+        "version": __version__,
+        "at": instant(now),
+        "mailboxes": [_mailbox(settings, ledger.mailbox_state(one), overview) for one in settings.mailboxes],
+        "messages": _totals(overview.messages),
+        "responses": _totals(overview.responses),
+        **{state.value: _waiting(overview, state, now) for state in NEEDS_A_PERSON},
+        "differing_duplicates": [_key(key) for key in overview.differing_duplicates],
+        "handlers": [_handler(found) for found in registry.all],
+    }
+
+
+def _mailbox(settings: Settings, state: MailboxState, overview: Overview) -> dict[str, Any]:
+    return {
+        "mailbox_id": state.mailbox_id,
+        "ods_code": settings.mailboxes[state.mailbox_id].ods_code,
+        "last_handshake_at": instant(state.last_handshake_at),
+        "last_poll_at": instant(state.last_poll_at),
+        "last_success_at": instant(state.last_success_at),
+        "failures": state.failures,
+        "reason": state.reason,
+        "messages": {one.value: n for (mailbox_id, one), n in overview.messages.items() if mailbox_id == state.mailbox_id},
+        "responses": {one.value: n for (mailbox_id, one), n in overview.responses.items() if mailbox_id == state.mailbox_id},
+    }
+
+
+def _totals(counts: Mapping[tuple[str, Any], int]) -> dict[str, int]:
+    totals: Counter[str] = Counter()
+    for (_, state), count in counts.items():
+        totals[state.value] += count
+    return dict(totals)
+
+
+def _waiting(overview: Overview, state: State, now: datetime) -> dict[str, Any]:
+    count = sum(n for (_, one), n in overview.messages.items() if one is state)
+    oldest = min((at for (_, one), at in overview.oldest_waiting.items() if one is state), default=None)
+    age_s = None if oldest is None else max(0, int((now - oldest).total_seconds()))
+    return {"count": count, "oldest_at": instant(oldest), "oldest_age_s": age_s}
+
+
+def _key(key: MessageKey) -> dict[str, str]:
+    return {"mailbox_id": key.mailbox_id, "mesh_message_id": key.mesh_message_id}
+
+
+def _handler(found: Found) -> dict[str, Any]:
+    return {
+        "name": found.name,
+        "distribution": found.distribution,
+        "version": found.version,
+        "is_enabled": found.is_enabled,
+        "is_available": found.loaded is not None,
+        "problem": found.problem,
+        "workflows": sorted(found.declaration.workflows) if found.declaration else [],
+    }
+
+
+# ------------------------------------------------------------------------------------------------ for a person
+
+
+def _print(document: Mapping[str, Any]) -> None:
+    print_table(
+        ("mailbox", "ods code", "last poll", "last success", "failures", "messages", "responses"),
+        [_mailbox_cells(mailbox) for mailbox in document["mailboxes"]],
+    )
+    say()
+    for line in _needs(document):
+        say(shown(line))
+    say()
+    print_table(("handler", "from", "takes", "works"), [_handler_cells(handler) for handler in document["handlers"]])
+    say()
+    say(shown(f"ledger schema {document['schema_revision']}, mesh-itk3 {document['version']}"))
+
+
+def _mailbox_cells(mailbox: Mapping[str, Any]) -> Sequence[str]:
+    failures = (
+        f"{mailbox['failures']} ({mailbox['reason']})" if mailbox["failures"] and mailbox["reason"] else mailbox["failures"]
+    )
+    return (
+        mailbox["mailbox_id"],
+        mailbox["ods_code"],
+        _seconds(mailbox["last_poll_at"]),
+        _seconds(mailbox["last_success_at"]),
+        str(failures),
+        _counted(mailbox["messages"]),
+        _counted(mailbox["responses"]),
+    )
+
+
+def _seconds(moment: str | None) -> str:
+    """An ISO instant, cut to the second."""
+    return "never" if moment is None else f"{moment[:10]} {moment[11:19]}Z"
+
+
+def _counted(counts: Mapping[str, int]) -> str:
+    return ", ".join(f"{count} {state}" for state, count in sorted(counts.items())) or "none"
+
+
+def _handler_cells(handler: Mapping[str, Any]) -> Sequence[str]:
+    works = "yes" if handler["is_available"] else handler["problem"] if handler["is_enabled"] else "disabled"
+    taken = f"{len(handler['workflows'])} workflows"
+    return (handler["name"], f"{handler['distribution']} {handler['version']}", taken, str(works))
+
+
+def _needs(document: Mapping[str, Any]) -> Iterator[str]:
+    """What a person has to do, or that there is nothing."""
+    waiting, parked = document["awaiting_decision"], document["parked"]
+    lines = []
+    if waiting["count"]:
+        lines.append(f"{waiting['count']} messages wait for a decision, the oldest for {_age(waiting['oldest_age_s'])}")
+        lines.append("    mesh-itk3 messages --state awaiting_decision, then mesh-itk3 respond ID CODE --by WHO")
+    if parked["count"]:
+        lines.append(f"{parked['count']} messages are parked, the oldest for {_age(parked['oldest_age_s'])}")
+        lines.append("    mesh-itk3 messages --state parked, then mesh-itk3 trace ID")
+    for state, what in (("parked", "could not be sent"), ("undelivered", "did not arrive")):
+        if document["responses"].get(state):
+            lines.append(f"{document['responses'][state]} responses {what}: their senders have not been told")
+    lines += [
+        f"duplicate {one['mesh_message_id']} in {one['mailbox_id']} differs from its first"
+        for one in document["differing_duplicates"]
+    ]
+    if owed := document["responses"].get("owed"):
+        lines.append(f"{owed} responses are owed")
+    yield from lines or ["nothing needs a person"]
+
+
+def _age(seconds: int | None) -> str:
+    if seconds is None:
+        return "an unknown time"
+    for unit, length in (("days", 86_400), ("hours", 3_600), ("minutes", 60)):
+        if seconds >= 2 * length:
+            return f"{seconds // length} {unit}"
+    return f"{seconds} seconds"
