@@ -43,6 +43,25 @@ def write_file(path: Path, fill: Callable[[BinaryIO], None], mode: int = 0o600, 
         raise
 
 
+@contextmanager
+def file_aside(path: Path, mode: int = 0o600) -> Iterator[Path]:
+    """Gives the name of an empty file, for whoever cannot write into an open one; it becomes `path` at the end of the
+    block, durable. After an exception in the block nothing is left. Raises StorageFailed.
+    """
+    aside = _aside(path.parent)
+    try:
+        with storage_failures():
+            os.close(os.open(aside, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode))
+        yield aside
+        with storage_failures():
+            _fsync(aside)
+            aside.replace(path)
+            fsync_directory(path.parent)
+    except BaseException:
+        aside.unlink(missing_ok=True)
+        raise
+
+
 def fsync_directory(path: Path) -> None:
     """Makes the names in a directory durable. Raises StorageFailed."""
     with storage_failures():

@@ -1,0 +1,150 @@
+"""Which messages are in progress: claimed before their bytes are touched, found again after a process has died."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from itertools import chain, zip_longest
+from typing import Any
+
+from sqlalchemy import ColumnElement, Connection, Row, Select, exists, or_, select, text, update
+
+from mesh_itk3 import retry
+from mesh_itk3.adapters.ledger import rows
+from mesh_itk3.adapters.ledger.messages import NOT_IN_PROGRESS, add_entries, is_this_message, this_message
+from mesh_itk3.adapters.ledger.schema import IN_PROGRESS, message
+from mesh_itk3.lifecycle import Move, State, state_after
+from mesh_itk3.ports import Entry, Kind, MessageKey, MessageRecord
+from mesh_itk3.reasons import Reason
+
+
+@dataclass(frozen=True, slots=True)
+class Due:
+    """What a stage asks for."""
+
+    state: State
+    kinds: tuple[Kind, ...]
+    mailbox_ids: tuple[str, ...]
+    now: datetime
+
+
+def claim(connection: Connection, due: Due, limit: int, served_last: str | None) -> list[MessageRecord]:
+    """Up to `limit` messages, now in progress, mailboxes taken in turn beginning after `served_last`."""
+    if not due.mailbox_ids or not due.kinds or limit < 1 or _is_one_alone_in_progress(connection, due.mailbox_ids):
+        return []
+    found = _take_in_turn(connection, due, limit, served_last) or _take_one_alone(connection, due)
+    if found:
+        _mark(connection, [row.sequence for row in found], due.now)
+    return [rows.message_record(row) for row in found]
+
+
+def unclaim(connection: Connection, keys: Sequence[MessageKey]) -> None:
+    statement = update(message).where(is_this_message).values(NOT_IN_PROGRESS)
+    connection.execute(statement, [this_message(key) for key in keys])
+
+
+def recover(connection: Connection, mailbox_ids: Sequence[str], now: datetime) -> int:
+    """Frees everything in progress: whoever had claimed it is dead, for this process alone holds these mailboxes."""
+    query = select(message).where(text(IN_PROGRESS), message.c.mailbox_id.in_(mailbox_ids))
+    left = connection.execute(query).all()
+    for row in left:
+        _free(connection, row, now)
+    return len(left)
+
+
+def in_turn(mailbox_ids: Sequence[str], served_last: str | None) -> list[str]:
+    """The mailboxes, beginning with the one after `served_last`."""
+    if served_last not in mailbox_ids:
+        return list(mailbox_ids)
+    start = mailbox_ids.index(served_last) + 1
+    return [*mailbox_ids[start:], *mailbox_ids[:start]]
+
+
+def _take_in_turn(connection: Connection, due: Due, limit: int, served_last: str | None) -> list[Row[Any]]:
+    """Equal shares; what one mailbox does not use goes to the others."""
+    waiting = in_turn(_mailboxes_with_work(connection, due), served_last)
+    taken: dict[str, list[Row[Any]]] = {mailbox_id: [] for mailbox_id in waiting}
+    left = limit
+    while waiting and left:
+        share = max(1, left // len(waiting))
+        hungry = waiting[left:]
+        for mailbox_id in waiting[:left]:
+            some = _take(connection, due, mailbox_id, share, taken[mailbox_id])
+            taken[mailbox_id].extend(some)
+            left -= len(some)
+            if len(some) == share:
+                hungry.append(mailbox_id)
+        waiting = hungry
+    return [row for row in chain.from_iterable(zip_longest(*taken.values())) if row is not None]
+
+
+def _take(connection: Connection, due: Due, mailbox_id: str, share: int, taken: Sequence[Row[Any]]) -> Sequence[Row[Any]]:
+    query = _due_messages(due, is_alone=False).where(message.c.mailbox_id == mailbox_id).limit(share)
+    if taken:
+        query = query.where(message.c.sequence.not_in([row.sequence for row in taken]))
+    return connection.execute(query).all()
+
+
+def _take_one_alone(connection: Connection, due: Due) -> list[Row[Any]]:
+    """One that was in progress when a process died, and only while nothing else is: if the process dies again, it was
+    this one.
+    """
+    if connection.execute(select(exists().where(text(IN_PROGRESS), message.c.mailbox_id.in_(due.mailbox_ids)))).scalar():
+        return []
+    query = _due_messages(due, is_alone=True).where(message.c.mailbox_id.in_(due.mailbox_ids)).limit(1)
+    return list(connection.execute(query).all())
+
+
+def _mailboxes_with_work(connection: Connection, due: Due) -> list[str]:
+    if len(due.mailbox_ids) == 1:
+        return list(due.mailbox_ids)
+    query = select(message.c.mailbox_id).distinct().where(*_is_due(due), message.c.mailbox_id.in_(due.mailbox_ids))
+    found = set(connection.execute(query).scalars())
+    return [mailbox_id for mailbox_id in due.mailbox_ids if mailbox_id in found]
+
+
+def _due_messages(due: Due, *, is_alone: bool) -> Select[Any]:
+    return (
+        select(message)
+        .where(*_is_due(due), message.c.is_alone.is_(is_alone))
+        .order_by(message.c.received_at, message.c.sequence)
+        .with_for_update(skip_locked=True)
+    )
+
+
+def _is_due(due: Due) -> list[ColumnElement[bool]]:
+    return [
+        message.c.state == due.state.value,
+        message.c.kind.in_([kind.value for kind in due.kinds]),
+        message.c.claimed_at.is_(None),
+        or_(message.c.due_at.is_(None), message.c.due_at <= due.now),
+    ]
+
+
+def _is_one_alone_in_progress(connection: Connection, mailbox_ids: Sequence[str]) -> bool:
+    alone = exists().where(text(IN_PROGRESS), message.c.is_alone, message.c.mailbox_id.in_(mailbox_ids))
+    return bool(connection.execute(select(alone)).scalar())
+
+
+def _mark(connection: Connection, sequences: Sequence[int], now: datetime) -> None:
+    # The size tells recovery whether a message was alone when the process died.
+    statement = update(message).where(message.c.sequence.in_(sequences))
+    connection.execute(statement.values(claimed_at=now, claim_size=len(sequences)))
+
+
+def _free(connection: Connection, row: Row[Any], now: datetime) -> None:
+    record = rows.message_record(row)
+    interrupted = record.interrupted + (1 if row.claim_size == 1 else 0)
+    is_parked = interrupted > record.interrupted and retry.is_parked_after_interruption(interrupted)
+    changed: dict[str, Any] = {**NOT_IN_PROGRESS, "interrupted": interrupted, "is_alone": True}
+    if is_parked:
+        changed |= {
+            "state": state_after(record.state, Move.PARK).value,
+            "parked_from": record.state.value,
+            "reason": Reason.PROCESS_DIED.value,
+        }
+    connection.execute(update(message).where(message.c.sequence == row.sequence).values(changed))
+    outcome = "parked" if is_parked else "interrupted"
+    entry = Entry(at=now, stage="recover", outcome=outcome, reason=Reason.PROCESS_DIED, attempt=interrupted)
+    add_entries(connection, [(record.key, entry)])

@@ -1,0 +1,165 @@
+"""One collector per mailbox: an operating-system lock beside a SQLite ledger, lease rows on PostgreSQL."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import socket
+import threading
+from collections.abc import Collection, Sequence
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Final, Protocol
+
+from sqlalchemy import Connection, bindparam, or_, select, update
+from sqlalchemy.dialects import postgresql
+
+from mesh_itk3.adapters.ledger.engine import Database
+from mesh_itk3.adapters.ledger.schema import lease
+from mesh_itk3.ports import HeldByAnother, LeaseLost, LedgerUnavailable
+
+LEASE: Final = timedelta(seconds=90)
+"""Long enough for a renewal to be missed, short enough that another daemon takes over within a poll."""
+
+
+class Collectors(Protocol):
+    """Who collects. `check` runs inside the transaction that it guards."""
+
+    def hold(self, mailbox_ids: Sequence[str], now: datetime) -> None: ...
+
+    def check(self, connection: Connection, mailbox_ids: Collection[str]) -> None: ...
+
+    @property
+    def checks(self) -> bool:
+        """Whether `check` has anything to look at: else its caller saves itself the trouble."""
+
+    def release(self) -> None: ...
+
+
+class FileLock:
+    """The lock of one ledger file: free the moment its holder dies, whatever the way."""
+
+    def __init__(self, ledger: Path) -> None:
+        self._path = ledger.with_name(ledger.name + ".lock")
+        self._descriptor: int | None = None
+        self._guard = threading.Lock()
+
+    @property
+    def checks(self) -> bool:
+        return False
+
+    def hold(self, mailbox_ids: Sequence[str], now: datetime) -> None:
+        """For all mailboxes of the ledger, whichever are named. Raises HeldByAnother."""
+        del mailbox_ids, now
+        with self._guard:
+            if self._descriptor is None:
+                self._descriptor = self._lock()
+
+    def check(self, connection: Connection, mailbox_ids: Collection[str]) -> None:
+        """The operating system takes no lock away."""
+
+    def release(self) -> None:
+        with self._guard:
+            if self._descriptor is not None:
+                os.ftruncate(self._descriptor, 0)
+                os.close(self._descriptor)
+                self._descriptor = None
+
+    def _lock(self) -> int:
+        try:
+            descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        except OSError as error:
+            raise LedgerUnavailable(f"the lock file beside the ledger cannot be opened ({type(error).__name__})") from error
+        try:
+            # flock and not lockf: the latter is lost when any other part of this process closes the file.
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            holder = os.pread(descriptor, 200, 0).decode("ascii", "replace").strip()
+            os.close(descriptor)
+            raise HeldByAnother(f"another process collects into this ledger: {holder or 'not known which'}") from error
+        os.ftruncate(descriptor, 0)
+        os.pwrite(descriptor, f"pid {os.getpid()} on {socket.gethostname()}\n".encode(), 0)
+        return descriptor
+
+
+class Leases:
+    """Lease rows with expiry and a fencing token that grows at every takeover.
+
+    Expiry goes by the daemons' clocks and only says when another may take over. That a daemon whose lease has passed on
+    commits nothing does not hang on clocks: each transaction finds its own token in the row, and keeps the row from
+    changing until it commits.
+    """
+
+    def __init__(self, database: Database, *, owner: str, duration: timedelta = LEASE) -> None:
+        self._database = database
+        self._owner = owner
+        self._duration = duration
+        self._tokens: dict[str, int] = {}
+        self._has_held = False
+        self._guard = threading.RLock()
+
+    @property
+    def checks(self) -> bool:
+        """A process that never held anything (a person's `respond`) is bound by the state of the row alone."""
+        return self._has_held
+
+    def hold(self, mailbox_ids: Sequence[str], now: datetime) -> None:
+        """All of them or, by HeldByAnother, no new one."""
+        with self._guard:
+            with self._database.writing() as connection:
+                # Sorted: two daemons that want the same mailboxes must not each wait for the other.
+                tokens = {mailbox_id: self._take(connection, mailbox_id, now) for mailbox_id in sorted(set(mailbox_ids))}
+                self._give_up(connection, self._tokens.keys() - tokens.keys())
+            self._tokens = tokens
+            self._has_held = True
+
+    def check(self, connection: Connection, mailbox_ids: Collection[str]) -> None:
+        """Raises LeaseLost unless every one is still ours. FOR SHARE: nobody takes over before this commits."""
+        wanted = set(mailbox_ids)
+        query = (
+            select(lease.c.mailbox_id, lease.c.token)
+            .where(lease.c.mailbox_id.in_(wanted), lease.c.owner == self._owner)
+            .order_by(lease.c.mailbox_id)
+            .with_for_update(read=True)
+        )
+        found = {row.mailbox_id: row.token for row in connection.execute(query)}
+        for mailbox_id in wanted:
+            if mailbox_id not in self._tokens or found.get(mailbox_id) != self._tokens[mailbox_id]:
+                raise LeaseLost(f"the lease on mailbox {mailbox_id} is no longer ours")
+
+    def release(self) -> None:
+        with self._guard:
+            if self._tokens:
+                with self._database.writing() as connection:
+                    self._give_up(connection, set(self._tokens))
+                self._tokens = {}
+
+    def _take(self, connection: Connection, mailbox_id: str, now: datetime) -> int:
+        """The token. Renews what is ours, takes what is free or has expired, else raises HeldByAnother."""
+        expires_at = now + self._duration
+        ours = (lease.c.mailbox_id == mailbox_id) & (lease.c.owner == self._owner)
+        renew = update(lease).where(ours, lease.c.token == self._tokens.get(mailbox_id, -1)).values(expires_at=expires_at)
+        if connection.execute(renew).rowcount == 1:
+            return self._tokens[mailbox_id]
+        new = postgresql.insert(lease).values(mailbox_id=mailbox_id, owner=self._owner, token=1, expires_at=expires_at)
+        take = new.on_conflict_do_update(
+            index_elements=["mailbox_id"],
+            set_={"owner": self._owner, "token": lease.c.token + 1, "expires_at": expires_at},
+            where=or_(lease.c.owner.is_(None), lease.c.expires_at <= now),
+        ).returning(lease.c.token)
+        token = connection.execute(take).scalar()
+        if token is None:
+            holder = connection.execute(select(lease.c.owner).where(lease.c.mailbox_id == mailbox_id)).scalar()
+            raise HeldByAnother(f"mailbox {mailbox_id} is collected by {holder}")
+        return int(token)
+
+    def _give_up(self, connection: Connection, mailbox_ids: Collection[str]) -> None:
+        # The row stays: its token must never go back.
+        statement = (
+            update(lease)
+            .where(lease.c.mailbox_id == bindparam("b_mailbox_id"), lease.c.token == bindparam("b_token"))
+            .values(owner=None, expires_at=None)
+        )
+        held = [{"b_mailbox_id": mailbox_id, "b_token": self._tokens[mailbox_id]} for mailbox_id in sorted(mailbox_ids)]
+        if held:
+            connection.execute(statement, held)

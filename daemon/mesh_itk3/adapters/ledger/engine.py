@@ -1,0 +1,146 @@
+"""Connections to the ledger: how each engine is set up so that a commit is durable and a transaction is what it says."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import threading
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from pathlib import Path
+from typing import Final
+from urllib.parse import quote
+
+from sqlalchemy import URL, Connection, Engine, QueuePool, create_engine, event, make_url
+from sqlalchemy.engine.interfaces import DBAPIConnection
+from sqlalchemy.exc import ArgumentError, NoSuchModuleError
+from sqlalchemy.pool import ConnectionPoolEntry
+
+from mesh_itk3.adapters.ledger.failures import ledger_failures
+from mesh_itk3.ports import LedgerUnavailable
+
+BUSY_TIMEOUT_S: Final = 15.0
+"""A guess: longer than any transaction of ours, shorter than a watchdog's patience."""
+_POSTGRESQL_OPTIONS: Final = (
+    "-c timezone=UTC -c synchronous_commit=on -c lock_timeout=15s -c statement_timeout=60s"
+    " -c idle_in_transaction_session_timeout=60s"
+)
+_POOL: Final = {"pool_size": 8, "max_overflow": 8, "pool_timeout": BUSY_TIMEOUT_S}
+_WRITES: Final = "mesh_itk3_writes"
+
+
+class Database:
+    """The engine behind a ledger, and its two kinds of transaction. Safe to use from several threads."""
+
+    def __init__(self, url: URL, *, sqlite_file: Path | None) -> None:
+        self.url = url
+        self.sqlite_file = sqlite_file
+        """The ledger file, or None on PostgreSQL."""
+        self._engine = _sqlite_engine(sqlite_file) if sqlite_file else _postgresql_engine(url)
+        self._writer = self._engine.execution_options(**{_WRITES: True})
+        # Threads of one process queue here: SQLite's own waiting is a sleep, up to 100 ms at a time.
+        self._one_writer: AbstractContextManager[object] = threading.Lock() if sqlite_file else nullcontext()
+
+    @property
+    def is_sqlite(self) -> bool:
+        return self.sqlite_file is not None
+
+    @contextmanager
+    def reading(self) -> Iterator[Connection]:
+        """One consistent view of the ledger."""
+        with ledger_failures(), self._engine.begin() as connection:
+            yield connection
+
+    @contextmanager
+    def writing(self) -> Iterator[Connection]:
+        """One transaction, durable when the block ends, undone when it raises."""
+        with ledger_failures(), self._one_writer, self._writer.begin() as connection:
+            yield connection
+
+    def close(self) -> None:
+        self._engine.dispose()
+
+
+def connect(url: str) -> Database:
+    """The database at this URL: `sqlite:////path` or `postgresql://…` (which means psycopg 3). Opens nothing yet.
+
+    Raises LedgerUnavailable where the URL or the machine does not allow it. The text never quotes the URL, which may
+    hold a password.
+    """
+    try:
+        parsed = make_url(url)
+    except (ArgumentError, ValueError):
+        raise LedgerUnavailable("ledger.url is no database URL") from None
+    if parsed.get_backend_name() == "sqlite":
+        return Database(parsed, sqlite_file=_sqlite_path(parsed))
+    if parsed.get_backend_name() in ("postgresql", "postgres"):
+        return Database(parsed.set(drivername="postgresql+psycopg"), sqlite_file=None)
+    raise LedgerUnavailable("ledger.url is neither sqlite:// nor postgresql://")
+
+
+def create_sqlite_file(path: Path) -> None:
+    """Makes an empty ledger file, mode 0600, and its directory, mode 0700, where they are missing."""
+    try:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+    except OSError as error:
+        raise LedgerUnavailable(f"the ledger file cannot be made ({type(error).__name__})") from error
+
+
+def _sqlite_path(url: URL) -> Path:
+    if not url.database or url.database == ":memory:" or url.database.startswith("file:"):
+        raise LedgerUnavailable("ledger.url names no file: sqlite:////absolute/path/ledger.db")
+    return Path(url.database).absolute()
+
+
+def _sqlite_engine(path: Path) -> Engine:
+    # mode=rw: nothing but `create_sqlite_file` ever makes a ledger, least of all a command that only reads.
+    location = f"file:{quote(str(path))}?mode=rw"
+
+    def open_file() -> sqlite3.Connection:
+        return sqlite3.connect(
+            location,
+            uri=True,
+            timeout=BUSY_TIMEOUT_S,
+            # The driver's own transactions begin too late: two readers would both see the old row and both write.
+            isolation_level=None,
+            check_same_thread=False,
+            cached_statements=256,
+        )
+
+    engine = create_engine("sqlite://", creator=open_file, poolclass=QueuePool, hide_parameters=True, **_POOL)
+    event.listen(engine, "connect", _set_up_sqlite)
+    event.listen(engine, "begin", _begin_sqlite)
+    return engine
+
+
+def _set_up_sqlite(connection: DBAPIConnection, _: ConnectionPoolEntry) -> None:
+    cursor = connection.cursor()
+    for pragma in (
+        "journal_mode = WAL",
+        # FULL: a commit that the power cuts off a moment later is still there. NORMAL in WAL mode does not promise that.
+        "synchronous = FULL",
+        f"busy_timeout = {int(BUSY_TIMEOUT_S * 1000)}",
+        "foreign_keys = ON",
+        "journal_size_limit = 67108864",
+    ):
+        cursor.execute(f"PRAGMA {pragma}")
+    cursor.close()
+
+
+def _begin_sqlite(connection: Connection) -> None:
+    # IMMEDIATE takes the write lock before the first read, so that nothing read can have changed when it is written.
+    writes = connection.get_execution_options().get(_WRITES, False)
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+
+
+def _postgresql_engine(url: URL) -> Engine:
+    try:
+        return create_engine(
+            url,
+            connect_args={"options": _POSTGRESQL_OPTIONS, "connect_timeout": 10, "application_name": "mesh-itk3"},
+            hide_parameters=True,
+            **_POOL,
+        )
+    except (ImportError, NoSuchModuleError) as error:
+        raise LedgerUnavailable("PostgreSQL needs the extra `postgres`: pip install mesh-itk3[postgres]") from error

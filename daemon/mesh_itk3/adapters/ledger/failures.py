@@ -1,0 +1,66 @@
+"""What databases raise, as the ports' errors. Texts hold no values: they go to logs."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Final
+
+from sqlalchemy.exc import DBAPIError, IntegrityError, SQLAlchemyError
+
+from mesh_itk3.ports import LedgerConflict, LedgerUnavailable
+
+_SQLITE: Final = {
+    sqlite3.SQLITE_FULL: "the disk under the ledger is full",
+    sqlite3.SQLITE_IOERR: "the disk under the ledger failed to read or write",
+    sqlite3.SQLITE_READONLY: "the ledger cannot be written",
+    sqlite3.SQLITE_CORRUPT: "the ledger file is damaged; restore a backup",
+    sqlite3.SQLITE_NOTADB: "the ledger file is damaged or is no ledger",
+    sqlite3.SQLITE_CANTOPEN: "the ledger file cannot be opened",
+    sqlite3.SQLITE_PERM: "the ledger file may not be opened",
+    sqlite3.SQLITE_BUSY: "another process holds the ledger file for too long",
+    sqlite3.SQLITE_LOCKED: "another process holds the ledger file for too long",
+}
+_POSTGRESQL: Final = {
+    "08": "the connection to the ledger's server is lost",
+    "28": "the ledger's server refuses the user or password",
+    "3D": "the ledger's server has no such database",
+    "40": "the ledger's server gave up a transaction that stood against another; it is tried again",
+    "42": "the database's tables are none of this program, or may not be used by this user",
+    "53": "the ledger's server is out of disk space, memory or connections",
+    "55": "another transaction holds the ledger for too long",
+    "57": "the ledger's server stopped the transaction, or is shutting down",
+    "58": "the disk under the ledger's server failed",
+    "XX": "the ledger's server reports damage",
+}
+"""By class of SQLSTATE (PostgreSQL, Appendix A)."""
+
+
+@contextmanager
+def ledger_failures() -> Iterator[None]:
+    """Turns what SQLAlchemy and the drivers raise into LedgerConflict (a second row where one may be) or
+    LedgerUnavailable. A ledger that cannot take a write is unavailable, whatever the cause: no attempt is counted.
+    """
+    try:
+        yield
+    except IntegrityError as error:
+        raise LedgerConflict("a row that may exist once exists already, or one that it needs does not") from error
+    except DBAPIError as error:
+        raise LedgerUnavailable(_said(error.orig)) from error
+    except sqlite3.Error as error:
+        raise LedgerUnavailable(_said(error)) from error
+    except SQLAlchemyError as error:
+        raise LedgerUnavailable(f"the ledger cannot be used ({type(error).__name__})") from error
+
+
+def _said(error: BaseException | None) -> str:
+    if isinstance(error, sqlite3.Error):
+        # The low byte is the error, the rest its details (https://www.sqlite.org/rescode.html).
+        code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR)
+        name = getattr(error, "sqlite_errorname", "SQLITE_ERROR")
+        return f"{_SQLITE.get(code & 0xFF, 'the ledger cannot be used')} ({name})"
+    state = getattr(error, "sqlstate", None)
+    if state is None:
+        return "the ledger's server cannot be reached"
+    return f"{_POSTGRESQL.get(state[:2], 'the ledger cannot be used')} (SQLSTATE {state})"

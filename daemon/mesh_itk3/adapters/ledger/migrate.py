@@ -1,0 +1,179 @@
+"""Brings a ledger's schema up to date, after a backup copy; refuses what it does not know."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+from urllib.parse import quote
+
+from sqlalchemy import Connection, inspect, text
+
+from mesh_itk3.adapters.durable import file_aside
+from mesh_itk3.adapters.ledger.collectors import FileLock
+from mesh_itk3.adapters.ledger.engine import Database, connect, create_sqlite_file
+from mesh_itk3.adapters.ledger.failures import ledger_failures
+from mesh_itk3.adapters.ledger.schema import REVISION, VERSION_TABLE
+from mesh_itk3.ports import LedgerUnavailable, StorageFailed
+
+if TYPE_CHECKING:
+    from alembic.config import Config
+
+_MIGRATION_LOCK: Final = 0x4D455348
+"""PostgreSQL advisory lock (any number of our own): two daemons that start at once do not both migrate."""
+
+
+@dataclass(frozen=True, slots=True)
+class MigrationResult:
+    """What `migrate` did."""
+
+    upgraded: bool
+    """The schema was made or changed."""
+    backup: Path | None
+    """The copy of the ledger as it was: only where there was one, in a file."""
+
+
+def migrate(url: str, now: datetime) -> MigrationResult:
+    """Makes the ledger where there is none, and brings an older one up to date in one transaction. Safe to repeat.
+
+    An existing SQLite ledger is first copied, consistently, to a file beside it. While a SQLite ledger changes, its
+    collector's lock is held. Raises LedgerUnavailable where the ledger is newer than this program, damaged or not ours;
+    HeldByAnother where an older ledger is still being collected into.
+    """
+    database = connect(url)
+    try:
+        if database.sqlite_file and not database.sqlite_file.exists():
+            create_sqlite_file(database.sqlite_file)
+        found = _revision(database)
+        if found == REVISION:
+            return MigrationResult(upgraded=False, backup=None)
+        with _nobody_collects(database, now):
+            return _upgrade(database, now)
+    finally:
+        database.close()
+
+
+def schema_revision(url: str) -> str | None:
+    """The ledger's schema revision; None where there is a database but no ledger in it yet. Changes nothing.
+
+    Raises LedgerUnavailable where there is no ledger file, or it is damaged or another program's.
+    """
+    database = connect(url)
+    try:
+        return _revision(database)
+    finally:
+        database.close()
+
+
+def require_current_schema(database: Database) -> None:
+    """Raises LedgerUnavailable, saying what to do, unless the ledger is there with exactly this program's schema."""
+    found = _revision(database)
+    if found is None:
+        raise LedgerUnavailable("there is no ledger here yet: `mesh-itk3 run` makes it")
+    if found != REVISION:
+        _require_known(found)
+        raise LedgerUnavailable(f"the ledger has the older schema {found}: `mesh-itk3 run` brings it up to date")
+
+
+def _revision(database: Database) -> str | None:
+    if database.sqlite_file and not database.sqlite_file.is_file():
+        raise LedgerUnavailable("there is no ledger file here yet: `mesh-itk3 run` makes it")
+    with database.reading() as connection:
+        return _read_revision(connection)
+
+
+def _read_revision(connection: Connection) -> str | None:
+    tables = set(inspect(connection).get_table_names())
+    if VERSION_TABLE in tables:
+        found = connection.execute(text(f"SELECT version_num FROM {VERSION_TABLE}")).scalar()  # noqa: S608 - a constant
+        if found is None:
+            raise LedgerUnavailable("the ledger does not say which schema it has: it is damaged; restore a backup")
+        return str(found)
+    if tables and (connection.dialect.name == "sqlite" or "message" in tables):
+        raise LedgerUnavailable("the database that ledger.url names belongs to another program")
+    return None
+
+
+def _upgrade(database: Database, now: datetime) -> MigrationResult:
+    with database.writing() as connection:
+        if not database.is_sqlite:
+            connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _MIGRATION_LOCK})
+        # Read again: whoever held the lock before us may have done it.
+        found = _read_revision(connection)
+        if found == REVISION:
+            return MigrationResult(upgraded=False, backup=None)
+        if found is not None:
+            _require_known(found)
+        backup = _back_up(database.sqlite_file, found, now) if database.sqlite_file and found else None
+        _run_migrations(connection)
+    return MigrationResult(upgraded=True, backup=backup)
+
+
+def _run_migrations(connection: Connection) -> None:
+    # Imported here: Alembic is needed once in a ledger's life, and not by commands that only read.
+    from alembic import command
+
+    config = _alembic_config()
+    config.attributes["connection"] = connection
+    command.upgrade(config, "head")
+
+
+def _alembic_config() -> Config:
+    from alembic.config import Config
+
+    config = Config()
+    config.set_main_option("script_location", str(Path(__file__).parent / "migrations").replace("%", "%%"))
+    config.set_main_option("path_separator", "os")
+    return config
+
+
+def _require_known(revision: str) -> None:
+    from alembic.script import ScriptDirectory
+
+    known = {script.revision for script in ScriptDirectory.from_config(_alembic_config()).walk_revisions()}
+    if revision not in known:
+        raise LedgerUnavailable(
+            f"the ledger's schema {revision} is newer than this program, which knows {REVISION}: install the newer version"
+        )
+
+
+@contextmanager
+def _nobody_collects(database: Database, now: datetime) -> Iterator[None]:
+    if database.sqlite_file is None:
+        yield
+        return
+    lock = FileLock(database.sqlite_file)
+    lock.hold((), now)
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _back_up(ledger: Path, revision: str, now: datetime) -> Path:
+    """Through SQLite's backup interface: a plain copy of the file would lack what is still in the write-ahead log."""
+    backup = ledger.with_name(f"{ledger.name}.{revision}.{now.astimezone(UTC):%Y%m%dT%H%M%SZ}.backup")
+    try:
+        with ledger_failures(), file_aside(backup) as aside:
+            _copy_database(ledger, aside)
+    except StorageFailed as error:
+        raise LedgerUnavailable(f"the ledger cannot be backed up before its upgrade: {error}") from error
+    return backup
+
+
+def _copy_database(source: Path, target: Path) -> None:
+    reading = sqlite3.connect(f"file:{quote(str(source))}?mode=ro", uri=True)
+    writing = sqlite3.connect(target)
+    try:
+        damage = reading.execute("PRAGMA quick_check(1)").fetchone()[0]
+        if damage != "ok":
+            raise LedgerUnavailable("the ledger file is damaged; restore a backup")
+        writing.execute("PRAGMA journal_mode = OFF")
+        reading.backup(writing)
+    finally:
+        writing.close()
+        reading.close()

@@ -1,0 +1,121 @@
+"""What people and tools ask: find, list, timeline, counts. Every function runs inside the caller's transaction."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from typing import Any, Final
+
+from sqlalchemy import Connection, Row, exists, func, or_, select, text, tuple_, union_all, update
+
+from mesh_itk3.adapters.ledger import rows
+from mesh_itk3.adapters.ledger.messages import is_this_message, this_message
+from mesh_itk3.adapters.ledger.schema import DIFFERING, OWED, WAITING, id_key, message, message_event, response
+from mesh_itk3.lifecycle import ResponseState, State
+from mesh_itk3.ports import Entry, MessageKey, MessageRecord, Overview, ResponseRecord
+
+Page = list[tuple[MessageRecord, tuple[ResponseRecord, ...]]]
+
+_UNFINISHED: Final = (State.RECEIVED.value, State.ACCEPTED.value)
+_WAITING_STATES: Final = frozenset({State.RECEIVED, State.ACCEPTED, State.AWAITING_DECISION, State.PARKED})
+
+
+def get(connection: Connection, key: MessageKey) -> MessageRecord | None:
+    row = connection.execute(select(message).where(is_this_message), this_message(key)).first()
+    return None if row is None else rows.message_record(row)
+
+
+def find(connection: Connection, identifier: str) -> list[MessageRecord]:
+    """By any id of the message, or of a response of ours to it."""
+    key = id_key(identifier)
+    of_message = select(message.c.sequence)
+    answered = select(message.c.sequence).join(
+        response,
+        (message.c.mesh_message_id == response.c.answered_mesh_message_id) & (message.c.mailbox_id == response.c.mailbox_id),
+    )
+    ways = union_all(
+        of_message.where(message.c.mesh_message_id == identifier),
+        of_message.where(message.c.message_header_id_key == key),
+        of_message.where(message.c.local_id == identifier),
+        answered.where(response.c.local_id == identifier),
+        answered.where(response.c.mesh_message_id == identifier),
+        answered.where(response.c.message_header_id_key == key),
+    )
+    query = select(message).where(message.c.sequence.in_(ways)).order_by(message.c.sequence)
+    return [rows.message_record(row) for row in connection.execute(query)]
+
+
+def page(
+    connection: Connection, states: Sequence[State], mailbox_ids: Sequence[str], before: int | None, size: int
+) -> tuple[Page, int | None]:
+    """Up to `size` messages newest first, and where the next page begins: None after the last."""
+    query = select(message).order_by(message.c.sequence.desc()).limit(size)
+    if states:
+        query = query.where(message.c.state.in_([state.value for state in states]))
+    if mailbox_ids:
+        query = query.where(message.c.mailbox_id.in_(mailbox_ids))
+    if before is not None:
+        query = query.where(message.c.sequence < before)
+    found = connection.execute(query).all()
+    answers = _responses_to(connection, found)
+    records = [rows.message_record(row) for row in found]
+    return [(record, tuple(answers[record.key])) for record in records], found[-1].sequence if len(found) == size else None
+
+
+def timeline(connection: Connection, key: MessageKey) -> list[Entry]:
+    columns = [column for column in message_event.columns if column.name not in ("sequence", "mailbox_id", "mesh_message_id")]
+    query = select(*columns).where(
+        message_event.c.mesh_message_id == key.mesh_message_id, message_event.c.mailbox_id == key.mailbox_id
+    )
+    return [rows.entry_record(row) for row in connection.execute(query.order_by(message_event.c.sequence))]
+
+
+def overview(connection: Connection) -> Overview:
+    groups = connection.execute(
+        select(message.c.mailbox_id, message.c.state, func.count(), func.min(message.c.received_at)).group_by(
+            message.c.mailbox_id, message.c.state
+        )
+    ).all()
+    responses = connection.execute(
+        select(response.c.mailbox_id, response.c.state, func.count()).group_by(response.c.mailbox_id, response.c.state)
+    )
+    differing = connection.execute(
+        select(message.c.mailbox_id, message.c.mesh_message_id).where(text(DIFFERING)).order_by(message.c.sequence)
+    )
+    return Overview(
+        messages={(mailbox_id, State(state)): count for mailbox_id, state, count, _ in groups},
+        responses={(mailbox_id, ResponseState(state)): count for mailbox_id, state, count in responses},
+        oldest_waiting={
+            (mailbox_id, State(state)): oldest for mailbox_id, state, _, oldest in groups if State(state) in _WAITING_STATES
+        },
+        differing_duplicates=tuple(MessageKey(*row) for row in differing),
+    )
+
+
+def has_work(connection: Connection, mailbox_ids: Sequence[str]) -> bool:
+    unfinished = exists().where(message.c.mailbox_id.in_(mailbox_ids), message.c.state.in_(_UNFINISHED))
+    owed = exists().where(response.c.mailbox_id.in_(mailbox_ids), text(f"response.{OWED}"))
+    return bool(connection.execute(select(or_(unfinished, owed))).scalar())
+
+
+def make_all_due(connection: Connection, mailbox_ids: Sequence[str]) -> None:
+    waiting = message.c.mailbox_id.in_(mailbox_ids) & message.c.state.in_(_UNFINISHED)
+    connection.execute(update(message).where(waiting, text(WAITING)).values(due_at=None))
+    connection.execute(update(response).where(response.c.mailbox_id.in_(mailbox_ids), text(OWED)).values(due_at=None))
+
+
+def payload_names_in_use(connection: Connection, names: Sequence[str]) -> set[str]:
+    query = select(message.c.payload_name).where(message.c.payload_name.in_(names))
+    return {name for name in connection.execute(query).scalars() if name is not None}
+
+
+def _responses_to(connection: Connection, found: Sequence[Row[Any]]) -> dict[MessageKey, list[ResponseRecord]]:
+    """One query for a whole page; bodies stay where they are."""
+    answers: dict[MessageKey, list[ResponseRecord]] = defaultdict(list)
+    if found:
+        named = tuple_(response.c.answered_mesh_message_id, response.c.mailbox_id)
+        keys = [(row.mesh_message_id, row.mailbox_id) for row in found]
+        for row in connection.execute(select(response).where(named.in_(keys)).order_by(response.c.sequence)):
+            record = rows.response_record(row)
+            answers[record.key].append(record)
+    return answers

@@ -1,0 +1,154 @@
+"""The outbox: responses owed, sent, delivered. Every function runs inside the caller's transaction."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from datetime import datetime
+from functools import lru_cache
+from typing import Any, Final
+
+from sqlalchemy import (
+    BindParameter,
+    ColumnElement,
+    Connection,
+    Select,
+    Update,
+    and_,
+    bindparam,
+    insert,
+    or_,
+    select,
+    text,
+    update,
+)
+
+from mesh_itk3.adapters.ledger import rows
+from mesh_itk3.adapters.ledger.schema import ASKED_AT, OWED, SENT, id_key, message_event, response, response_body
+from mesh_itk3.lifecycle import ResponseState
+from mesh_itk3.ports import LedgerConflict, ResponseRecord, ResponseStep
+
+_infrastructure: Final = response.alias("infrastructure")
+
+
+def claim(connection: Connection, mailbox_id: str, now: datetime, limit: int) -> list[ResponseRecord]:
+    """The records carry `unresolved_since` as it was before: None means that no send was ever begun."""
+    query = (
+        _records()
+        .where(text(f"response.{OWED}"), response.c.mailbox_id == mailbox_id, _is_due(response, now), _is_not_held_up(now))
+        .order_by(response.c.sequence)
+        .limit(limit)
+        .with_for_update(of=response, skip_locked=True)
+    )
+    found = connection.execute(query).all()
+    # Before any send: after a crash, "never begun" and "maybe taken by MESH" must not look the same.
+    fresh = [row.sequence for row in found if row.unresolved_since is None]
+    if fresh:
+        connection.execute(update(response).where(response.c.sequence.in_(fresh)).values(unresolved_since=now))
+    return [rows.response_record(row) for row in found]
+
+
+def sent(connection: Connection, mailbox_id: str, tracked_before: datetime, limit: int) -> list[ResponseRecord]:
+    query = (
+        _records()
+        .where(text(f"response.{SENT}"), response.c.mailbox_id == mailbox_id, tracked_before > ASKED_AT)
+        .order_by(ASKED_AT)
+        .limit(limit)
+    )
+    return [rows.response_record(row) for row in connection.execute(query)]
+
+
+def by_id(
+    connection: Connection, mesh_message_id: str | None, local_id: str | None, message_header_id: str | None
+) -> ResponseRecord | None:
+    """By each id that is given; the first where several fit."""
+    same: list[ColumnElement[bool]] = []
+    if mesh_message_id is not None:
+        same.append(response.c.mesh_message_id == mesh_message_id)
+    if local_id is not None:
+        same.append(response.c.local_id == local_id)
+    if message_header_id is not None:
+        same.append(response.c.message_header_id_key == id_key(message_header_id))
+    if not same:
+        return None
+    row = connection.execute(_records().where(*same).order_by(response.c.sequence).limit(1)).first()
+    return None if row is None else rows.response_record(row)
+
+
+def apply(connection: Connection, steps: Sequence[ResponseStep]) -> None:
+    """All or, by LedgerConflict, nothing."""
+    alike: dict[frozenset[str], list[ResponseStep]] = defaultdict(list)
+    for step in steps:
+        alike[frozenset(step.changes)].append(step)
+    for batch in alike.values():
+        _move(connection, batch)
+    entries = [{"b_local_id": step.local_id, **_entry_parameters(step)} for step in steps if step.entry is not None]
+    if entries:
+        connection.execute(_ADD_ENTRY, entries)
+
+
+def mailboxes_of(connection: Connection, steps: Sequence[ResponseStep]) -> set[str]:
+    query = select(response.c.mailbox_id).distinct().where(response.c.local_id.in_([step.local_id for step in steps]))
+    return set(connection.execute(query).scalars())
+
+
+def _records() -> Select[Any]:
+    """With body and, for business responses, the state of the infrastructure response of the same message."""
+    of_same_message = and_(
+        response.c.level == "business",
+        _infrastructure.c.level == "infrastructure",
+        _infrastructure.c.answered_mesh_message_id == response.c.answered_mesh_message_id,
+        _infrastructure.c.mailbox_id == response.c.mailbox_id,
+    )
+    joined = response.join(response_body, response_body.c.local_id == response.c.local_id)
+    joined = joined.outerjoin(_infrastructure, of_same_message)
+    return select(response, response_body.c.body, _infrastructure.c.state.label("infrastructure_state")).select_from(joined)
+
+
+def _is_due(table: Any, now: datetime) -> ColumnElement[bool]:
+    return or_(table.c.due_at.is_(None), table.c.due_at <= now)
+
+
+def _is_not_held_up(now: datetime) -> ColumnElement[bool]:
+    """A business response does not overtake its infrastructure response (design rule 15)."""
+    state = _infrastructure.c.state
+    is_on_its_way = and_(state == ResponseState.OWED.value, _is_due(_infrastructure, now))
+    is_past = state.in_([ResponseState.SENT.value, ResponseState.DELIVERED.value, ResponseState.UNDELIVERED.value])
+    return or_(state.is_(None), is_on_its_way, is_past)
+
+
+def _move(connection: Connection, batch: Sequence[ResponseStep]) -> None:
+    parameters = [
+        {
+            "b_local_id": step.local_id,
+            "b_old": step.old.value,
+            "state": step.new.value,
+            **rows.changed_response_values(step.changes),
+        }
+        for step in batch
+    ]
+    statement = _conditional_update(tuple(sorted(batch[0].changes)))
+    if connection.execute(statement, parameters).rowcount != len(batch):
+        raise LedgerConflict("a response was no longer in the state that the step expected")
+
+
+@lru_cache(maxsize=64)
+def _conditional_update(columns: tuple[str, ...]) -> Update:
+    changed: dict[str, BindParameter[Any]] = {name: bindparam(name) for name in (*columns, "state")}
+    is_unmoved = and_(response.c.local_id == bindparam("b_local_id"), response.c.state == bindparam("b_old"))
+    return update(response).where(is_unmoved).values(changed)
+
+
+_ENTRY_COLUMNS: Final = ("at", "stage", "outcome", "response_code", "reason", "attempt", "who")
+_ADD_ENTRY: Final = insert(message_event).from_select(
+    ["mailbox_id", "mesh_message_id", *_ENTRY_COLUMNS],
+    select(
+        response.c.mailbox_id,
+        response.c.answered_mesh_message_id,
+        *(bindparam(f"b_{name}", type_=message_event.c[name].type) for name in _ENTRY_COLUMNS),
+    ).where(response.c.local_id == bindparam("b_local_id")),
+)
+
+
+def _entry_parameters(step: ResponseStep) -> dict[str, Any]:
+    return {f"b_{name}": value for name, value in rows.entry_values(step.entry).items()} if step.entry else {}
