@@ -27,6 +27,10 @@ class Caps:
     """The standard advises 5 MB at most; real messages are larger."""
     max_depth: int = 200
     """Levels of elements. A guess: published messages stay under 30, and recursion over sections stays harmless."""
+    max_header_bytes: int = 1_048_576
+    """How much of a MessageHeader is kept while it is cut out of a message that cannot be read whole. A guess: real
+    ones have about 3 KB.
+    """
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,8 +121,11 @@ def read_message(raw: bytes, caps: Caps) -> Reading:
     try:
         root, form = _parse(raw, caps)
     except xml.Unreadable as fault:
-        header = salvage_header((raw,))
+        header = salvage_header((raw,), caps.max_header_bytes)
         return Reading(header, None, (Fault(InfrastructureCode.UNREADABLE_MESSAGE, fault.rule, fault.where),))
+    if root.tag != xml.IN_FHIR + "Bundle":
+        header = salvage_header((raw,), caps.max_header_bytes)
+        return Reading(header, None, (_header_fault("not_a_bundle", "Bundle", "structure"),))
     return _read_bundle(root, form)
 
 
@@ -127,7 +134,7 @@ def read_oversize(chunks: Iterable[bytes], caps: Caps) -> Reading:
     stands. The header holds what it says itself; nothing that it refers to is read.
     """
     fault = Fault(InfrastructureCode.MESSAGE_TOO_LARGE, "oversize", "Bundle")
-    return Reading(salvage_header(chunks), None, (fault,))
+    return Reading(salvage_header(chunks, caps.max_header_bytes), None, (fault,))
 
 
 def _parse(raw: bytes, caps: Caps) -> tuple[etree._Element, str]:
@@ -140,8 +147,6 @@ def _parse(raw: bytes, caps: Caps) -> tuple[etree._Element, str]:
 
 
 def _read_bundle(root: etree._Element, form: str) -> Reading:
-    if root.tag != xml.IN_FHIR + "Bundle":
-        return Reading(MessageHeader(), None, (_header_fault("not_a_bundle", "", "structure"),))
     envelope = Envelope(root, form)
     found = envelope.message_headers
     header = read_message_header(found[0].element, envelope, found[0].where) if found else MessageHeader()
@@ -160,4 +165,4 @@ def _structure_faults(envelope: Envelope) -> Iterable[Fault]:
 
 
 def _header_fault(rule: str, where: str, issue_code: str) -> Fault:
-    return Fault(InfrastructureCode.HEADER_VALIDATION_FAILURE, rule, where or "Bundle", issue_code)
+    return Fault(InfrastructureCode.HEADER_VALIDATION_FAILURE, rule, where, issue_code)

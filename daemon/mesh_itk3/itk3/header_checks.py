@@ -8,10 +8,10 @@ from typing import Final
 
 from mesh_itk3.itk3 import message_definitions
 from mesh_itk3.itk3.envelope import Reading
+from mesh_itk3.itk3.facts import UNKNOWN_PRACTICE, Facts, Found
 from mesh_itk3.itk3.handling_specification import Key
 from mesh_itk3.itk3.message_header import EVENT_SYSTEM, MessageHeader, normalise_id
 from mesh_itk3.itk3.resource import Resource
-from mesh_itk3.itk3.verdict import UNKNOWN_PRACTICE, Facts, Found
 
 EVENT_DISPLAYS: Final = {
     # CodeSystem ITK-MessageEvent-2 v2.8.0

@@ -17,6 +17,7 @@ _DEFAULT_NAMESPACE: Final[Any] = {None: xml.FHIR}
 _NAME = re.compile(r"_?[A-Za-z][A-Za-z0-9]{0,63}")
 _STRINGS = re.compile(rb'"(?>[^"\\]+|\\.)*+"(\s*+:)?', re.DOTALL)
 # Numbers stay as they were written: a float would change 1.10 into 1.1.
+_MAX_DEPTH: Final = 100
 _DECODER: Final = msgspec.json.Decoder(float_hook=str)
 
 
@@ -33,6 +34,14 @@ def parse_json(raw: bytes, max_depth: int) -> etree._Element:
     if sum(1 for colon in _STRINGS.findall(raw) if colon) != builder.names:
         raise Unreadable("json_names_repeated")
     return root
+
+
+def element_of(resource: dict[str, Any]) -> etree._Element:
+    """One resource that was decoded by itself. Raises Unreadable."""
+    try:
+        return _Builder(_MAX_DEPTH).resource(resource, 1)
+    except (ValueError, TypeError) as error:
+        raise Unreadable("json_characters") from error
 
 
 def decode(raw: bytes) -> dict[str, Any]:

@@ -9,9 +9,9 @@ from typing import Final
 from mesh_itk3.itk3 import xml
 from mesh_itk3.itk3.document import Document
 from mesh_itk3.itk3.envelope import Reading
+from mesh_itk3.itk3.facts import Facts, Found
 from mesh_itk3.itk3.header_checks import is_ours
 from mesh_itk3.itk3.resource import ods_codes
-from mesh_itk3.itk3.verdict import Facts, Found
 
 GP_PRACTICE_SECTION: Final = "886711000000101"
 _WITHOUT_ZONE = re.compile(r"[0-9-]{10}T[0-9:.]+")

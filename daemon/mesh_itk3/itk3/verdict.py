@@ -2,48 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
-from enum import StrEnum
-from typing import Final
 
 from mesh_itk3.itk3.envelope import Fault, Reading
+from mesh_itk3.itk3.facts import UNKNOWN_PRACTICE, Facts, Strictness
 from mesh_itk3.itk3.response_codes import ELEMENTS, InfrastructureCode
+from mesh_itk3.itk3.rules import RULES, Rule
 
-UNKNOWN_PRACTICE: Final = "V81999"
-"""Stands for the practice where the sender leaves the look-up to MESH; recipients must not refuse it (build_mesh)."""
-
-
-class Strictness(StrEnum):
-    """How closely a workflow's messages must keep to the profiles."""
-
-    STRICT = "strict"
-    STANDARD = "standard"
-    LENIENT = "lenient"
-
-
-@dataclass(frozen=True, slots=True)
-class Facts:
-    """What the world knows beside the message."""
-
-    strictness: Strictness = Strictness.STANDARD
-    our_ods_codes: frozenset[str] = frozenset()
-    """The codes that this mailbox answers for, upper case; empty: not known, so recipients are not checked."""
-    is_known_message: bool = False
-    is_known_document: bool = False
-    is_same_bytes: bool = False
-    """The known first one had the same digest."""
-    needs_document: bool = True
-    event_codes: frozenset[str] = frozenset()
-    """The events that the workflow's handlers take; empty: any."""
-    our_person_ids: frozenset[str] | None = None
-    """SDS user or role ids of the persons we take messages for; None: persons are not checked."""
-    sender_ods_codes: frozenset[str] | None = None
-    """The organisations we take messages from, upper case; None: senders are not checked."""
-    approved_attachment_types: frozenset[str] | None = None
-    """None: content types are not checked against the domain's list."""
-    supported_attachment_types: frozenset[str] | None = None
-    """None: content types are not checked against what we can show."""
+__all__ = ["RULES", "UNKNOWN_PRACTICE", "Facts", "Rule", "Strictness", "Verdict", "judge", "refuse"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,25 +34,8 @@ class Verdict:
         return f"{self.rule}: {self.where}"
 
 
-Found = tuple[str, str] | None
-"""Where a rule is broken (element path) and the most specific issue code, '' for the code's usual one."""
-
-
-@dataclass(frozen=True, slots=True)
-class Rule:
-    """One row: a message that breaks it gets this code, unless the workflow's strictness waives it."""
-
-    code: InfrastructureCode
-    name: str
-    source: str
-    waived_in: frozenset[Strictness]
-    check: Callable[[Reading, Facts], Found]
-
-
 def judge(reading: Reading, facts: Facts) -> Verdict:
     """Exactly one verdict on any reading. The first broken rule that is not waived decides; 20013 where there is none."""
-    from mesh_itk3.itk3.rules import RULES
-
     if reading.faults:
         return _verdict_on(reading.faults[0])
     warnings: list[str] = []

@@ -1,0 +1,196 @@
+"""Follows JSON that no parser takes, or that is too large, as far as an outer MessageHeader. PURE; constant memory."""
+
+from __future__ import annotations
+
+import re
+from typing import Any, Final
+
+import msgspec
+from lxml import etree
+
+from mesh_itk3.itk3.json_form import element_of
+from mesh_itk3.itk3.xml import Unreadable
+
+_STRUCTURE = re.compile(rb'["{}\[\],:]')
+_STRING_END = re.compile(rb'(?>[^"\\]+|\\.)*+"', re.DOTALL)
+_ERROR_AT = re.compile(r"byte (\d+)")
+
+_MAX_DEPTH: Final = 64
+_RESOURCE_DEPTH: Final = 4
+"""The resource object's own level: Bundle, its entries, the entry, the resource."""
+
+
+class JsonScanner:
+    """Feed it a message piece by piece. `header` is what was found; `where` is its path."""
+
+    def __init__(self, max_header_bytes: int) -> None:
+        self._max_header_bytes = max_header_bytes
+        self.where = "Bundle"
+        self._buffer = b""
+        self._at = 0
+        self._depth = 0
+        self._kinds: list[bytes] = []
+        self._keys: list[bytes] = []
+        self._is_key = False
+        self._in_string_at: int | None = None
+        self._entries = 0
+        self._resource_at: int | None = None
+        self._is_header: bool | None = None
+        self._safe: list[tuple[int, bytes]] = []
+        self._found: bytes | None = None
+
+    # ---------------------------------------------------------------------------------------- feeding
+
+    def feed(self, chunk: bytes) -> bool:
+        """Whether the header has been found whole."""
+        self._drop_read()
+        self._buffer += chunk
+        while self._found is None and self._step():
+            pass
+        if self._resource_at is not None and self._at - self._resource_at > self._max_header_bytes:
+            self._give_up_resource()
+        return self._found is not None
+
+    def _drop_read(self) -> None:
+        keep_from = self._at if self._resource_at is None else min(self._resource_at, self._at)
+        if self._in_string_at is not None:
+            # Of a long string outside a resource nothing is kept: it is no key and no resourceType.
+            keep_from = min(keep_from, self._in_string_at) if self._resource_at is not None else keep_from
+            self._in_string_at -= keep_from
+        self._buffer = self._buffer[keep_from:]
+        self._at -= keep_from
+        if self._resource_at is not None:
+            self._resource_at -= keep_from
+
+    def _step(self) -> bool:
+        if self._in_string_at is not None:
+            return self._finish_string()
+        mark = _STRUCTURE.search(self._buffer, self._at)
+        if mark is None:
+            self._at = len(self._buffer)
+            return False
+        self._at = mark.end()
+        self._take(mark.group(), mark.start())
+        return True
+
+    def _finish_string(self) -> bool:
+        start = self._in_string_at or 0
+        end = _STRING_END.match(self._buffer, self._at)
+        if end is None:
+            # Resume before a backslash that may be the last byte so far; elsewhere all of it has been looked at.
+            self._at = self._resume_at()
+            return False
+        self._in_string_at = None
+        self._at = end.end()
+        self._take_string(self._buffer[max(start, 0) : end.end() - 1])
+        return True
+
+    def _resume_at(self) -> int:
+        end = len(self._buffer)
+        backslashes = end - len(self._buffer[self._at :].rstrip(b"\\")) - self._at
+        return end - backslashes % 2
+
+    # ---------------------------------------------------------------------------------------- structure
+
+    def _take(self, mark: bytes, at: int) -> None:
+        if mark == b'"':
+            self._in_string_at = at + 1
+        elif mark in b"{[":
+            self._open(mark, at)
+        elif mark in b"}]":
+            self._close(at)
+        elif mark == b",":
+            self._is_key = self._kind() == b"{"
+            self._note_safe(at)
+        else:
+            self._is_key = False
+
+    def _kind(self) -> bytes:
+        return self._kinds[-1] if self._kinds and self._depth <= _MAX_DEPTH else b""
+
+    def _open(self, mark: bytes, at: int) -> None:
+        self._depth += 1
+        if self._depth > _MAX_DEPTH:
+            return
+        self._kinds.append(mark)
+        self._keys.append(b"")
+        self._is_key = mark == b"{"
+        if self._kinds == [b"{", b"[", b"{"] and self._keys[0] == b"entry":
+            self._entries += 1
+        if self._is_at_resource() and self._resource_at is None:
+            self._resource_at, self._is_header, self._safe = at, None, []
+
+    def _is_at_resource(self) -> bool:
+        return self._kinds == [b"{", b"[", b"{", b"{"] and self._keys[0] == b"entry" and self._keys[2] == b"resource"
+
+    def _close(self, at: int) -> None:
+        if self._depth == _RESOURCE_DEPTH and self._resource_at is not None:
+            self._end_resource(at + 1)
+        if 0 < self._depth <= _MAX_DEPTH:
+            self._kinds.pop()
+            self._keys.pop()
+        self._depth = max(0, self._depth - 1)
+        self._is_key = False
+        self._note_safe(at + 1)
+
+    def _note_safe(self, at: int) -> None:
+        """Remembers where the resource could be cut, and what would close it there."""
+        if self._resource_at is None or not _RESOURCE_DEPTH <= self._depth <= _MAX_DEPTH:
+            return
+        closers = b"".join(b"}" if kind == b"{" else b"]" for kind in reversed(self._kinds[_RESOURCE_DEPTH - 1 :]))
+        self._safe.append((at - self._resource_at, closers))
+
+    def _take_string(self, text: bytes) -> None:
+        if self._depth > _MAX_DEPTH or not self._keys:
+            return
+        if self._is_key:
+            self._keys[-1] = text[:100]
+        elif self._depth == _RESOURCE_DEPTH and self._keys[-1] == b"resourceType" and self._resource_at is not None:
+            self._is_header = text == b"MessageHeader"
+            if not self._is_header:
+                self._give_up_resource()
+
+    # ---------------------------------------------------------------------------------------- the resource
+
+    def _end_resource(self, end: int) -> None:
+        if self._is_header:
+            self._found = self._buffer[self._resource_at : end]
+            self.where = f"Bundle.entry[{self._entries - 1}].resource"
+        else:
+            self._give_up_resource()
+
+    def _give_up_resource(self) -> None:
+        self._resource_at = None
+        self._safe = []
+
+    def header(self) -> etree._Element | None:
+        """The MessageHeader, whole or as far as the message goes."""
+        found = self._found
+        if found is None and self._resource_at is not None and self._is_header:
+            self.where = f"Bundle.entry[{self._entries - 1}].resource"
+            found = self._buffer[self._resource_at :]
+        content = None if found is None else _decode(found, self._safe)
+        try:
+            return None if content is None else element_of(content)
+        except Unreadable:
+            return None
+
+
+def _decode(text: bytes, safe: list[tuple[int, bytes]]) -> dict[str, Any] | None:
+    """The object, or as much of it as stands before the first mistake."""
+    try:
+        return _object(text)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        told = _ERROR_AT.search(str(error))
+        end = int(told.group(1)) if told else len(text)
+    for at, closers in reversed([cut for cut in safe if cut[0] <= end][-_MAX_DEPTH:]):
+        try:
+            return _object(text[:at] + closers)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            continue
+    return None
+
+
+def _object(text: bytes) -> dict[str, Any] | None:
+    decoded = msgspec.json.decode(text)
+    return decoded if isinstance(decoded, dict) else None
