@@ -281,7 +281,7 @@ def _last_resort(error: Exception) -> int:
 
     if not structlog.is_configured():
         configure_logging("info")
-    events.emit(events.STAGE_BROKEN, stage="command", **events.where(error))
+    events.emit(events.SERVICE_FAILED, **events.where(error))
     say_error(f"something unexpected went wrong ({type(error).__name__}); the log line above says where")
     return Exit.FAILED
 

@@ -11,7 +11,7 @@ from typing import Final
 from mesh_itk3.commands.finding import Finding, good, noted, wrong
 from mesh_itk3.ports import LedgerUnavailable, RegisterUnusable
 from mesh_itk3.registry import Found, Registry
-from mesh_itk3.settings import Settings
+from mesh_itk3.settings import LedgerSettings, Settings
 
 EXPIRES_SOON: Final = timedelta(days=30)
 """A new certificate takes about five working days; a month leaves time for holidays."""
@@ -78,22 +78,32 @@ def _handler(found: Found) -> Finding:
 def ledger(settings: Settings) -> Iterator[Finding]:
     """There, or possible; of a schema that we know. Is not made, is not brought up to date."""
     file = settings.ledger.sqlite_file
-    if file is not None and not file.exists():
-        yield _place("ledger", file.parent, f"{file} is not there yet; `mesh-itk3 run` makes it")
-        return
-    from mesh_itk3.adapters.ledger import schema_revision
-
+    if file is not None:
+        place = _place("ledger", file.parent, f"{file} is not there yet; `mesh-itk3 run` makes it")
+        if place.is_wrong or not file.exists():
+            yield place
+            return
     try:
-        revision = schema_revision(settings.ledger.url.get_secret_value())
+        yield _schema(settings.ledger)
     except LedgerUnavailable as unusable:
         yield wrong("ledger", str(unusable), f"Look at {settings.ledger.shown}.")
-        return
+
+
+def _schema(settings: LedgerSettings) -> Finding:
+    """Raises LedgerUnavailable for a ledger that cannot be reached, is damaged or newer than this program."""
+    from mesh_itk3.adapters.ledger import schema_revision
+    from mesh_itk3.adapters.ledger.schema import REVISION
+
+    revision = schema_revision(settings.url.get_secret_value())
     if revision is None:
-        yield good("ledger", f"{settings.ledger.shown} is empty; `mesh-itk3 run` makes its tables")
-    elif file is not None:
-        yield _place("ledger", file.parent, f"{file}, schema {revision}")
-    else:
-        yield good("ledger", f"{settings.ledger.shown}, schema {revision}")
+        return good("ledger", f"{settings.shown} is empty; `mesh-itk3 run` makes its tables")
+    if revision == REVISION:
+        return good("ledger", f"{settings.shown}, schema {revision}")
+    if revision < REVISION:  # migrations are numbered
+        return noted("ledger", f"{settings.shown} has the older schema {revision}", "`mesh-itk3 run` brings it up to date.")
+    return wrong(
+        "ledger", f"its schema {revision} is newer than this program, which knows {REVISION}", "Install the newer version."
+    )
 
 
 def payload_directory(settings: Settings) -> Iterator[Finding]:

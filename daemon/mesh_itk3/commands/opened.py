@@ -7,10 +7,9 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 
-from mesh_itk3.adapters.ledger import open_ledger, schema_revision
+from mesh_itk3.adapters.ledger import open_ledger
 from mesh_itk3.adapters.logging import configure_logging
 from mesh_itk3.adapters.owner import act_as_owner
-from mesh_itk3.commands.console import CommandRefused, Exit
 from mesh_itk3.itk3.workflows import SHIPPED
 from mesh_itk3.ports import Ledger
 from mesh_itk3.registry import Registry, load_handlers
@@ -31,22 +30,15 @@ def read_registry(settings: Settings) -> Registry:
 
 @contextmanager
 def existing_ledger(settings: Settings) -> Iterator[Ledger]:
-    """The ledger that is there; never a new one, never a new schema. Raises CommandRefused where there is none,
-    LedgerUnavailable where it cannot be used.
-    """
-    if not become_owner(settings) or schema_revision(settings.ledger.url.get_secret_value()) is None:
-        raise CommandRefused(f"there is no ledger yet at {settings.ledger.shown}; `mesh-itk3 run` makes it", Exit.FAILED)
-    with closing(open_ledger(settings.ledger.url.get_secret_value())) as ledger:
+    """The ledger that is there; never a new one, never a new schema. Raises LedgerUnavailable, saying what to do."""
+    become_owner(settings)
+    with closing(open_ledger(settings.ledger.url.get_secret_value(), owner=f"command:{os.getpid()}")) as ledger:
         yield ledger
 
 
-def become_owner(settings: Settings) -> bool:
+def become_owner(settings: Settings) -> None:
     """Root acts as the ledger's owner from here on: SQLite makes files beside it, and those of root would stop the
-    daemon. Whether a ledger may be there (a server's is asked later).
+    daemon.
     """
-    file = settings.ledger.sqlite_file
-    if file is None:
-        return True
-    if file.exists() or file.parent.exists():
-        act_as_owner(file)
-    return file.is_file()
+    if settings.ledger.sqlite_file is not None:
+        act_as_owner(settings.ledger.sqlite_file)

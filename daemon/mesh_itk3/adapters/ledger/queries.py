@@ -62,6 +62,12 @@ def page(
     return [(record, tuple(answers[record.key])) for record in records], found[-1].sequence if len(found) == size else None
 
 
+def responses_to(connection: Connection, key: MessageKey) -> tuple[ResponseRecord, ...]:
+    of_message = (response.c.answered_mesh_message_id == key.mesh_message_id, response.c.mailbox_id == key.mailbox_id)
+    query = select(response).where(*of_message).order_by(response.c.sequence)
+    return tuple(rows.response_record(row) for row in connection.execute(query))
+
+
 def timeline(connection: Connection, key: MessageKey) -> list[Entry]:
     columns = [column for column in message_event.columns if column.name not in ("sequence", "mailbox_id", "mesh_message_id")]
     query = select(*columns).where(
