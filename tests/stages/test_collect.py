@@ -1,0 +1,265 @@
+"""Stage 1: MESH inbox -> durable -> acknowledged."""
+
+from __future__ import annotations
+
+import pytest
+
+from mesh_itk3.handler import Declaration, Handler
+from mesh_itk3.lifecycle import State
+from mesh_itk3.ports import CredentialsRejected, Kind, MailboxUnavailable, MessageKey, StorageFailed
+from support.fake_mailbox import FakeMailbox, a_mesh_message, a_report
+from support.stage_world import ACK_WORKFLOW, PRACTICE, ScriptedHandler, a_registry, a_small_daemon
+
+BODY = b"<Bundle xmlns='http://hl7.org/fhir'/>"
+
+
+@pytest.fixture
+def message():
+    return a_mesh_message(BODY, subject="Letter about EDITH", filename="edith.xml")
+
+
+def test_a_message_is_durable_before_it_is_acknowledged(tmp_path, message):
+    daemon = a_small_daemon(tmp_path, FakeMailbox([message]))
+    held_when_acknowledged = []
+
+    class Watching(FakeMailbox):
+        def acknowledge(self, mesh_message_id):
+            record = daemon.record(mesh_message_id)
+            held_when_acknowledged.append(daemon.world.payloads.read(record.payload.name))
+            super().acknowledge(mesh_message_id)
+
+    daemon.collector.mailbox = Watching([message])
+    walk = daemon.collect()
+    assert held_when_acknowledged == [BODY]
+    assert (walk.collected, walk.acknowledged) == (1, 1)
+    assert daemon.record(message.mesh_message_id).state is State.RECEIVED
+
+
+def test_what_is_received_is_kept_unchanged_with_its_mesh_headers_beside_it(tmp_path, message):
+    daemon = a_small_daemon(tmp_path, FakeMailbox([message]))
+    daemon.collect()
+    record = daemon.record(message.mesh_message_id)
+    assert daemon.world.payloads.read(record.payload.name) == BODY
+    assert daemon.world.payloads.headers(record.payload.name).all["subject"] == "Letter about EDITH"
+    assert {path.stat().st_mode & 0o777 for path in daemon.payload_files()} == {0o600}
+
+
+def test_nothing_of_a_subject_or_file_name_reaches_ledger_or_log(tmp_path, message):
+    daemon = a_small_daemon(tmp_path, FakeMailbox([message]))
+    daemon.collect()
+    daemon.ledger.close()
+    ledger = b"".join(path.read_bytes() for path in tmp_path.glob("ledger.db*"))
+    assert b"EDITH" not in ledger.upper()
+    assert "EDITH" not in repr(daemon.events).upper()
+
+
+def test_a_redelivered_message_is_acknowledged_but_not_kept_twice(tmp_path, message):
+    daemon = a_small_daemon(tmp_path, FakeMailbox([message], fails_on="acknowledge", fails_times=1))
+    first = daemon.collect()
+    files = daemon.payload_files()
+    second = daemon.collect()
+    assert (first.acknowledged, second.acknowledged, second.collected) == (0, 1, 0)
+    assert daemon.payload_files() == files
+    assert daemon.said("collect.done")[-1]["outcome"] == "redelivered"
+
+
+def test_a_redelivered_message_whose_file_is_lost_is_downloaded_again_before_it_is_acknowledged(tmp_path, message):
+    daemon = a_small_daemon(tmp_path, FakeMailbox([message], fails_on="acknowledge", fails_times=1))
+    daemon.collect()
+    daemon.world.payloads.discard(daemon.record(message.mesh_message_id).payload.name)
+    daemon.collect()
+    record = daemon.record(message.mesh_message_id)
+    assert daemon.world.payloads.read(record.payload.name) == BODY
+    assert [verb for verb, _ in daemon.mailbox.done if verb in {"open", "acknowledge"}] == [
+        "open", "acknowledge", "open", "acknowledge",
+    ]  # fmt: skip
+
+
+def test_a_failing_acknowledge_holds_up_nothing_else(tmp_path):
+    messages = [a_mesh_message(BODY) for _ in range(3)]
+    daemon = a_small_daemon(tmp_path, FakeMailbox(messages, fails_on="acknowledge"))
+    assert daemon.collect().collected == 3
+
+
+def test_a_short_download_leaves_nothing_and_is_never_acknowledged(tmp_path, message):
+    daemon = a_small_daemon(tmp_path, FakeMailbox([message], fails_on="write"))
+    walk = daemon.collect()
+    assert daemon.mailbox.acknowledged == []
+    assert daemon.payload_files() == []
+    assert daemon.ledger.get(MessageKey(PRACTICE, message.mesh_message_id)) is None
+    assert (walk.collected, walk.failures) == (0, 1)
+    assert daemon.said("collect.truncated")
+
+
+def test_one_message_that_cannot_be_fetched_does_not_hold_up_the_others(tmp_path):
+    messages = [a_mesh_message(BODY) for _ in range(3)]
+    daemon = a_small_daemon(tmp_path, FakeMailbox(messages, fails_on="open", fails_times=1))
+    assert daemon.collect().collected == 2
+
+
+def test_a_mesh_that_is_ill_ends_the_walk(tmp_path):
+    messages = [a_mesh_message(BODY) for _ in range(50)]
+    daemon = a_small_daemon(tmp_path, FakeMailbox(messages, fails_on="open"))
+    with pytest.raises(MailboxUnavailable):
+        daemon.collect()
+    assert len(daemon.mailbox.verbs("open")) == 3
+
+
+def test_rejected_credentials_end_the_walk_at_once(tmp_path, message):
+    mailbox = FakeMailbox([message, a_mesh_message(BODY)], fails_on="open", error=CredentialsRejected())
+    daemon = a_small_daemon(tmp_path, mailbox)
+    with pytest.raises(CredentialsRejected):
+        daemon.collect()
+    assert len(mailbox.verbs("open")) == 1
+
+
+def test_a_disk_that_refuses_ends_the_walk_and_mesh_keeps_the_messages(tmp_path, message):
+    daemon = a_small_daemon(tmp_path, FakeMailbox([message]))
+    (tmp_path / "payloads").write_text("in the way")
+    with pytest.raises(StorageFailed):
+        daemon.collect()
+    assert daemon.mailbox.acknowledged == []
+
+
+def test_a_message_that_mesh_has_given_up_is_passed_over(tmp_path, message):
+    mailbox = FakeMailbox([message, a_mesh_message(BODY)])
+    daemon = a_small_daemon(tmp_path, mailbox)
+
+    def expire_first(verb, about):
+        if verb == "open" and about == message.mesh_message_id:
+            mailbox.expire(message.mesh_message_id)
+
+    note = mailbox._note
+    mailbox._note = lambda verb, about: (expire_first(verb, about), note(verb, about))
+    assert daemon.collect().collected == 1
+    assert "gone" in [event["outcome"] for event in daemon.said("collect.done")]
+
+
+# ---------------------------------------------------------------------------------------------- reports, responses
+
+
+def test_a_report_is_recorded_and_acknowledged(tmp_path):
+    report = a_report(linked_message_id="SENT1")
+    daemon = a_small_daemon(tmp_path, FakeMailbox([report]))
+    daemon.collect()
+    record = daemon.record(report.mesh_message_id)
+    assert (record.kind, record.linked_message_id) == (Kind.REPORT, "SENT1")
+    assert daemon.mailbox.acknowledged == [report.mesh_message_id]
+
+
+def test_a_message_on_a_response_workflow_is_a_response(tmp_path):
+    message = a_mesh_message(BODY, workflow_id=ACK_WORKFLOW)
+    daemon = a_small_daemon(tmp_path, FakeMailbox([message]))
+    daemon.collect()
+    assert daemon.record(message.mesh_message_id).kind is Kind.RESPONSE
+
+
+def test_a_response_is_not_acknowledged_before_it_is_correlated_where_uncorrelated_ones_are_left(tmp_path):
+    message = a_mesh_message(BODY, workflow_id=ACK_WORKFLOW)
+    daemon = a_small_daemon(tmp_path, FakeMailbox([message]), leaves_uncorrelated=True)
+    daemon.collect()
+    daemon.collect()
+    assert daemon.mailbox.acknowledged == []
+    assert len(daemon.mailbox.verbs("open")) == 1
+
+
+# ---------------------------------------------------------------------------------------------- foreign
+
+
+def test_a_foreign_message_is_closed_unread_and_not_looked_at_again(tmp_path):
+    message = a_mesh_message(BODY, workflow_id="SOMETHING_ELSE")
+    daemon = a_small_daemon(tmp_path, FakeMailbox([message]))
+    daemon.collect()
+    daemon.collect()
+    assert daemon.mailbox.verbs("open") == [message.mesh_message_id]
+    assert daemon.mailbox.verbs("write") == []
+    assert daemon.mailbox.acknowledged == []
+    assert daemon.record(message.mesh_message_id).state is State.FOREIGN
+
+
+def test_a_foreign_message_is_remembered_across_a_restart(tmp_path):
+    mailbox = FakeMailbox([a_mesh_message(BODY, workflow_id="SOMETHING_ELSE")])
+    first = a_small_daemon(tmp_path, mailbox)
+    first.collect()
+    first.ledger.close()
+    a_small_daemon(tmp_path, mailbox).collect()
+    assert len(mailbox.verbs("open")) == 1
+
+
+def test_hundreds_of_foreign_messages_ahead_do_not_hide_ours(tmp_path):
+    foreign = [a_mesh_message(BODY, workflow_id="SOMETHING_ELSE") for _ in range(700)]
+    ours = a_mesh_message(BODY)
+    daemon = a_small_daemon(tmp_path, FakeMailbox([*foreign, ours]))
+    walk = daemon.collect()
+    assert daemon.mailbox.acknowledged == [ours.mesh_message_id]
+    assert walk.should_repeat
+    daemon.collect()
+    assert len(daemon.mailbox.verbs("open")) == 701
+
+
+def test_a_page_full_of_messages_that_stay_is_not_walked_again_at_once(tmp_path):
+    foreign = [a_mesh_message(BODY, workflow_id="SOMETHING_ELSE") for _ in range(500)]
+    daemon = a_small_daemon(tmp_path, FakeMailbox(foreign))
+    walk = daemon.collect()
+    assert walk.was_page_full
+    assert not walk.should_repeat
+
+
+def test_a_workflow_that_stands_only_in_the_table_is_foreign(tmp_path):
+    message = a_mesh_message(BODY, workflow_id="GPCONNECT_UPDATE_RECORD")
+    daemon = a_small_daemon(tmp_path, FakeMailbox([message]))
+    daemon.collect()
+    assert daemon.record(message.mesh_message_id).state is State.FOREIGN
+
+
+def test_a_foreign_message_becomes_ours_when_its_handler_is_installed(tmp_path):
+    class Another(Handler):
+        declaration = Declaration(name="another", workflows={"SOMETHING_ELSE": None})
+
+        def handle(self, message, context):
+            raise AssertionError
+
+    message = a_mesh_message(BODY, workflow_id="SOMETHING_ELSE")
+    mailbox = FakeMailbox([message])
+    before = a_small_daemon(tmp_path, mailbox)
+    before.collect()
+    before.ledger.close()
+    another = Another(Another.Settings())
+    daemon = a_small_daemon(tmp_path, mailbox, routes=lambda scripted: a_registry(scripted, another))
+    daemon.collect()
+    assert daemon.record(message.mesh_message_id).state is State.RECEIVED
+    assert mailbox.acknowledged == [message.mesh_message_id]
+
+
+@pytest.mark.parametrize("how", ["broken", "disabled"])
+def test_a_message_whose_handler_cannot_work_stays_in_mesh(tmp_path, message, how):
+    daemon = a_small_daemon(tmp_path, FakeMailbox([message]), routes=lambda _: a_registry(**{how: [ScriptedHandler]}))
+    daemon.collect()
+    daemon.collect()
+    assert daemon.mailbox.acknowledged == []
+    assert daemon.ledger.get(MessageKey(PRACTICE, message.mesh_message_id)) is None
+    assert [event["workflow_id"] for event in daemon.said("handler.unavailable")] == ["TOC_FHIR_IP_DISCH"]
+
+
+# ---------------------------------------------------------------------------------------------- walking
+
+
+def test_a_walk_goes_over_all_pages(tmp_path):
+    messages = [a_mesh_message(BODY) for _ in range(25)]
+    daemon = a_small_daemon(tmp_path, FakeMailbox(messages, page_size=10))
+    walk = daemon.collect()
+    assert (walk.pages, walk.collected) == (3, 25)
+
+
+def test_a_walk_that_is_told_to_stop_ends_after_its_message(tmp_path):
+    messages = [a_mesh_message(BODY) for _ in range(5)]
+    mailbox = FakeMailbox(messages)
+    daemon = a_small_daemon(tmp_path, mailbox, is_stopping=lambda: len(mailbox.acknowledged) == 2)
+    assert daemon.collect().collected == 2
+
+
+def test_a_walk_takes_no_more_than_its_share(tmp_path):
+    messages = [a_mesh_message(BODY) for _ in range(5)]
+    daemon = a_small_daemon(tmp_path, FakeMailbox(messages), max_messages=3)
+    walk = daemon.collect()
+    assert (walk.collected, walk.should_repeat) == (3, True)
