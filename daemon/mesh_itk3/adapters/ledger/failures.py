@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final
 
-from sqlalchemy.exc import DBAPIError, IntegrityError, SQLAlchemyError
+from sqlalchemy.exc import DBAPIError, IntegrityError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from mesh_itk3.ports import LedgerConflict, LedgerUnavailable
 
@@ -50,8 +51,8 @@ def ledger_failures() -> Iterator[None]:
         raise LedgerUnavailable(_said(error.orig)) from error
     except sqlite3.Error as error:
         raise LedgerUnavailable(_said(error)) from error
-    except SQLAlchemyError as error:
-        raise LedgerUnavailable(f"the ledger cannot be used ({type(error).__name__})") from error
+    except PoolTimeout as error:
+        raise LedgerUnavailable("every connection to the ledger is busy for too long") from error
 
 
 def _said(error: BaseException | None) -> str:

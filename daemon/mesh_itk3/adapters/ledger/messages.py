@@ -8,8 +8,17 @@ from datetime import datetime
 from functools import lru_cache
 from typing import Any, Final
 
-from sqlalchemy import BindParameter, ColumnElement, Connection, Update, bindparam, insert, select, text, update
-from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy import (
+    BindParameter,
+    ColumnElement,
+    Connection,
+    Update,
+    bindparam,
+    insert,
+    select,
+    text,
+    update,
+)
 
 from mesh_itk3.adapters.ledger import rows
 from mesh_itk3.adapters.ledger.schema import ACCEPTED, document_key, id_key, message, message_event, response, response_body
@@ -19,6 +28,19 @@ from mesh_itk3.ports import Entry, LedgerConflict, MessageKey, MessageRecord, Re
 IDS_AT_ONCE: Final = 500
 """In one IN list; SQLite takes 32,766 parameters, a plan stays good with far fewer."""
 NOT_IN_PROGRESS: Final = {"claimed_at": None, "claim_size": None}
+
+_RECEIVED: Final = (
+    "mailbox_id", "mesh_message_id", "workflow_id", "kind", "state", "received_at", "sender_mailbox_id", "local_id",
+    "linked_message_id", "payload_name", "payload_bytes", "payload_sha256",
+)  # fmt: skip
+# As text, which both engines understand: SQLAlchemy does not cache an ON CONFLICT and would compile it for every message.
+_INSERT_OR_TAKE_OVER: Final = text(
+    f"""INSERT INTO message ({", ".join(_RECEIVED)}) VALUES ({", ".join(f":{name}" for name in _RECEIVED)})
+    ON CONFLICT (mesh_message_id, mailbox_id) DO UPDATE
+    SET {", ".join(f"{name} = excluded.{name}" for name in _RECEIVED[2:])},
+        acknowledged_at = NULL, finished_at = NULL, reason = NULL
+    WHERE message.state = '{State.FOREIGN}'"""  # noqa: S608 - constants only
+).bindparams(*(bindparam(name, type_=message.c[name].type) for name in _RECEIVED))
 
 is_this_message: Final = (message.c.mesh_message_id == bindparam("b_mesh_message_id")) & (
     message.c.mailbox_id == bindparam("b_mailbox_id")
@@ -40,7 +62,8 @@ def known(connection: Connection, mailbox_id: str, mesh_message_ids: Sequence[st
 
 def record_received(connection: Connection, received: Received, entry: Entry, state: State) -> None:
     values = rows.received_values(received, state)
-    if connection.execute(_insert_or_take_over(connection.dialect.name), values).rowcount != 1:
+    # A row in state FOREIGN becomes the new one; any other stays, and no row is counted.
+    if connection.execute(_INSERT_OR_TAKE_OVER, values).rowcount != 1:
         raise LedgerConflict("this message is in the ledger already")
     add_entries(connection, [(received.key, entry)])
 
@@ -91,24 +114,6 @@ def apply(connection: Connection, steps: Sequence[Step]) -> None:
 
 def add_entries(connection: Connection, entries: Sequence[tuple[MessageKey, Entry]]) -> None:
     connection.execute(insert(message_event), [{**rows.key_values(key), **rows.entry_values(entry)} for key, entry in entries])
-
-
-@lru_cache(maxsize=2)
-def _insert_or_take_over(dialect: str) -> Any:
-    """INSERT; a row in state FOREIGN becomes the new one, any other stays and no row is counted."""
-    new = postgresql.insert(message) if dialect == "postgresql" else sqlite.insert(message)
-    taken = {name: new.excluded[name] for name in _RECEIVED_COLUMNS}
-    return new.on_conflict_do_update(
-        index_elements=["mesh_message_id", "mailbox_id"],
-        set_={**taken, "acknowledged_at": None, "finished_at": None, "reason": None},
-        where=message.c.state == State.FOREIGN.value,
-    )
-
-
-_RECEIVED_COLUMNS: Final = (
-    "workflow_id", "kind", "state", "received_at", "sender_mailbox_id", "local_id", "linked_message_id",
-    "payload_name", "payload_bytes", "payload_sha256",
-)  # fmt: skip
 
 
 def _in_batches(steps: Sequence[Step]) -> Iterator[list[Step]]:

@@ -33,6 +33,8 @@ class MigrationResult:
 
     upgraded: bool
     """The schema was made or changed."""
+    revision: str
+    """The schema that the ledger has now."""
     backup: Path | None
     """The copy of the ledger as it was: only where there was one, in a file."""
 
@@ -50,7 +52,7 @@ def migrate(url: str, now: datetime) -> MigrationResult:
             create_sqlite_file(database.sqlite_file)
         found = _revision(database)
         if found == REVISION:
-            return MigrationResult(upgraded=False, backup=None)
+            return MigrationResult(upgraded=False, revision=REVISION, backup=None)
         with _nobody_collects(database, now):
             return _upgrade(database, now)
     finally:
@@ -105,12 +107,12 @@ def _upgrade(database: Database, now: datetime) -> MigrationResult:
         # Read again: whoever held the lock before us may have done it.
         found = _read_revision(connection)
         if found == REVISION:
-            return MigrationResult(upgraded=False, backup=None)
+            return MigrationResult(upgraded=False, revision=REVISION, backup=None)
         if found is not None:
             _require_known(found)
         backup = _back_up(database.sqlite_file, found, now) if database.sqlite_file and found else None
         _run_migrations(connection)
-    return MigrationResult(upgraded=True, backup=backup)
+    return MigrationResult(upgraded=True, revision=REVISION, backup=backup)
 
 
 def _run_migrations(connection: Connection) -> None:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Final
 
-from sqlalchemy import Connection, Row, exists, func, or_, select, text, tuple_, union_all, update
+from sqlalchemy import Connection, exists, func, or_, select, text, tuple_, union_all, update
 
 from mesh_itk3.adapters.ledger import rows
 from mesh_itk3.adapters.ledger.messages import is_this_message, this_message
@@ -57,8 +57,8 @@ def page(
     if before is not None:
         query = query.where(message.c.sequence < before)
     found = connection.execute(query).all()
-    answers = _responses_to(connection, found)
     records = [rows.message_record(row) for row in found]
+    answers = responses_to(connection, [record.key for record in records])
     return [(record, tuple(answers[record.key])) for record in records], found[-1].sequence if len(found) == size else None
 
 
@@ -115,13 +115,13 @@ def payload_names_in_use(connection: Connection, names: Sequence[str]) -> set[st
     return {name for name in connection.execute(query).scalars() if name is not None}
 
 
-def _responses_to(connection: Connection, found: Sequence[Row[Any]]) -> dict[MessageKey, list[ResponseRecord]]:
-    """One query for a whole page; bodies stay where they are."""
+def responses_to(connection: Connection, keys: Sequence[MessageKey]) -> dict[MessageKey, list[ResponseRecord]]:
+    """One query for a whole page, oldest first within a message; bodies stay where they are."""
     answers: dict[MessageKey, list[ResponseRecord]] = defaultdict(list)
-    if found:
+    if keys:
         named = tuple_(response.c.answered_mesh_message_id, response.c.mailbox_id)
-        keys = [(row.mesh_message_id, row.mailbox_id) for row in found]
-        for row in connection.execute(select(response).where(named.in_(keys)).order_by(response.c.sequence)):
+        pairs = [(key.mesh_message_id, key.mailbox_id) for key in keys]
+        for row in connection.execute(select(response).where(named.in_(pairs)).order_by(response.c.sequence)):
             record = rows.response_record(row)
             answers[record.key].append(record)
     return answers
