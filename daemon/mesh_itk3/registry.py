@@ -82,6 +82,11 @@ class Registry:
         }
         self._response_workflows = frozenset(filter(None, self._declared.values()))
 
+    @property
+    def workflows(self) -> frozenset[str]:
+        """Every workflow that an installed handler names."""
+        return frozenset(self._declared)
+
     def is_ours(self, workflow_id: str) -> bool:
         """An installed handler names it, loadable or not, or it is the response workflow of one that does. While a
         handler cannot be imported every workflow may be one of its own: none is foreign until that is mended, because a
@@ -222,11 +227,13 @@ def load_handlers(
     state_directory: Path,
     installed: Iterable[EntryPoint] | None = None,
     *,
+    overridden: Iterable[str] = (),
     line: Line = _line,
 ) -> Registry:
     """Every installed handler, loaded with its own table of the configuration. `installed` None: this environment's
-    entry points. `line` names a key to the operator (`Settings.line` knows the file). Raises HandlerConflict, and
-    ConfigInvalid for a table that names no handler or does not fit its handler.
+    entry points. `overridden` are the workflows that the configuration names in `[workflows.W]`. `line` names a key to
+    the operator (`Settings.line` knows the file). Raises HandlerConflict, and ConfigInvalid for a table that names no
+    handler or workflow, or does not fit its handler.
     """
     points = list(entry_points(group=GROUP)) if installed is None else list(installed)
     _refuse_unknown_tables(handler_tables, {point.name for point in points}, line)
@@ -238,9 +245,13 @@ def load_handlers(
             found.append(load(point))
         except ConfigInvalid as error:
             problems += error.problems
+    registry = Registry(found, workflows)
+    names = {row.workflow_id for row in workflows.rows if row.workflow_id} | registry.workflows
+    unknown = [name for name in overridden if name not in names and not registry.is_ours(name)]
+    problems += [line(("workflows", name), no_such_key(name, names, thing="workflow")) for name in unknown]
     if problems:
         raise ConfigInvalid(problems)
-    return Registry(found, workflows)
+    return registry
 
 
 def _each_once(points: Iterable[EntryPoint]) -> Iterator[EntryPoint]:
