@@ -5,9 +5,7 @@ from __future__ import annotations
 from typing import ClassVar
 
 from mesh_itk3.handler import Declaration
-from mesh_itk3.itk3.document import Document
 from mesh_itk3_handlers.filing import LetterHandler
-from mesh_itk3_handlers.structured import Item, structured
 
 
 class DischargeLetters(LetterHandler):
@@ -28,7 +26,3 @@ class DischargeLetters(LetterHandler):
         },
         event_codes=frozenset({"ITK007C", "ITK009D", "ITK010D", "ITK013D"}),
     )
-
-    def structured(self, document: Document) -> Item:
-        """The same reading as Transfer of Care's; these documents fill less of it."""
-        return structured(document)

@@ -30,7 +30,7 @@ from mesh_itk3.itk3.document import Document
 from mesh_itk3_handlers import attachments
 from mesh_itk3_handlers.letter import author_names, care_setting, encounter_of, has_text, organisation_name, read_letter
 from mesh_itk3_handlers.render import letter_html, particulars_of
-from mesh_itk3_handlers.structured import Item
+from mesh_itk3_handlers.structured import Item, structured
 
 FILED: Final = frozenset({BusinessCode.PATIENT_KNOWN, BusinessCode.PATIENT_DECEASED})
 """The answers with which a letter is kept; the other two say that it is not ours to keep (design rule 4)."""
@@ -52,7 +52,7 @@ class LetterSettings(HandlerSettings):
 
 
 class LetterHandler(Handler):
-    """Base of the handlers that file documents as letters; what differs is what they take and what they extract."""
+    """Base of the handlers that file documents as letters; what differs is what they take."""
 
     Settings: ClassVar[type[HandlerSettings]] = LetterSettings
     settings: LetterSettings
@@ -82,10 +82,6 @@ class LetterHandler(Handler):
             return Defer(match.reason)
         return self._carry_out(message, document, context, match.code, match.reason, match.warnings)
 
-    def structured(self, document: Document) -> Item:
-        """The content of `structured.json`."""
-        raise NotImplementedError
-
     def _carry_out(
         self,
         message: Message,
@@ -112,7 +108,7 @@ class LetterHandler(Handler):
         particulars = particulars_of(message, document, patient_match)
         folder.write("letter.html", letter_html(letter, filed, particulars))
         folder.write(f"message.{message.form}", message.raw)
-        folder.write("structured.json", _json(self.structured(document)))
+        folder.write("structured.json", _json(structured(document, letter)))
         found = dict.fromkeys((*(str(caution) for caution in letter.cautions), *warnings, *message.warnings))
         return metadata_of(message, document, filed, patient_match, list(found))
 

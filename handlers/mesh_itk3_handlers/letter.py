@@ -13,6 +13,7 @@ from typing import Final
 from mesh_itk3.handler import Message
 from mesh_itk3.itk3.document import Document, Part, Resource, Section
 from mesh_itk3.itk3.resource import ods_codes
+from mesh_itk3.patient_match import VERIFIED, PatientIdentity
 from mesh_itk3_handlers import narrative, wording
 from mesh_itk3_handlers.attachments import FiledAttachment
 from mesh_itk3_handlers.cautions import Caution
@@ -23,6 +24,8 @@ _ACTION_SECTIONS: Final = frozenset({"887201000000105"})
 """Plan and requested actions: the one place where a letter asks its reader to do something."""
 _GP_PRACTICE: Final = "886711000000101"
 _DISTRIBUTION_LIST: Final = "887261000000109"
+_STAYS: Final = frozenset({"IMP", "ACUTE", "NONAC"})
+"""v3 ActEncounterCode: the patient stayed; all others attended."""
 _DEEPEST_HEADING: Final = 6
 _NUMBER_OF_PEOPLE: Final = 20
 """A guess at how many copies are worth listing above the text; the section lists them all."""
@@ -44,7 +47,8 @@ class Banner:
     date_of_birth: str
     gender: str
     nhs_number: str
-    is_nhs_number_doubtful: bool
+    nhs_number_doubt: str
+    """`not valid`, `not verified` or nothing."""
     address: str
     telecom: str
     died: str
@@ -56,13 +60,23 @@ class LetterSection:
 
     number: str
     title: str
+    """Never empty; `given_title` is what the sender wrote."""
+    given_title: str
+    code: str | None
     html: str
     """Sanitised."""
+    text: str
     entries: tuple[str, ...]
     """What a section without text refers to, in words: coded content that the text should have repeated."""
     heading_level: int
     is_action: bool
     sections: tuple[LetterSection, ...]
+
+    def with_nested(self) -> Iterator[LetterSection]:
+        """The section and all below it, in the author's order."""
+        yield self
+        for section in self.sections:
+            yield from section.with_nested()
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,12 +163,18 @@ def _sections(
         entries = () if text.html else tuple(_entry_words(document, section))
         if not (text.html or nested or entries):
             cautions.append(Caution("section_text_missing", f"section {number}"))
-        is_action = section.code in _ACTION_SECTIONS
-        yield LetterSection(number, _title(section), text.html, entries, level, is_action, nested)
-
-
-def _title(section: Section) -> str:
-    return section.title or (f"Section without a title ({section.code})" if section.code else "Section without a title")
+        yield LetterSection(
+            number=number,
+            title=section.title or "Section without a title",
+            given_title=section.title,
+            code=section.code,
+            html=text.html,
+            text=text.text,
+            entries=entries,
+            heading_level=level,
+            is_action=section.code in _ACTION_SECTIONS,
+            sections=nested,
+        )
 
 
 def _narrative_of(holder: Part | None) -> Narrative:
@@ -163,7 +183,8 @@ def _narrative_of(holder: Part | None) -> Narrative:
     if len(texts) == 1:
         return texts[0]
     words = {word for text in texts for word in text.warnings}
-    return Narrative("\n".join(text.html for text in texts if text.html), tuple(sorted(words)))
+    html, plain = ("\n".join(filter(None, parts)) for parts in ([text.html for text in texts], [text.text for text in texts]))
+    return Narrative(html, plain, tuple(sorted(words)))
 
 
 def _entry_words(document: Document, section: Section) -> Iterator[str]:
@@ -184,18 +205,24 @@ def _entry_words(document: Document, section: Section) -> Iterator[str]:
 def _banner(document: Document) -> Banner:
     patient, identity = document.patient, document.patient_identity
     if patient is None or identity is None:
-        return Banner("", "", "", "", is_nhs_number_doubtful=True, address="", telecom="", died="")
+        return Banner("", "", "", "", "", address="", telecom="", died="")
     died = wording.date_words(patient.value("deceasedDateTime"))
     return Banner(
         name=wording.patient_name(patient),
         date_of_birth=wording.date_words(identity.date_of_birth),
         gender=(patient.value("gender") or "").capitalize(),
         nhs_number=wording.nhs_number_words(identity.nhs_number),
-        is_nhs_number_doubtful=not identity.nhs_number_valid or identity.verification_status != "01",
+        nhs_number_doubt=_doubt(identity),
         address=wording.address_words(patient),
         telecom=wording.telecom_words(patient),
         died=died or ("Yes" if patient.value("deceasedBoolean") == "true" else ""),
     )
+
+
+def _doubt(identity: PatientIdentity) -> str:
+    if not identity.nhs_number_valid:
+        return "not valid"
+    return "" if identity.verification_status == VERIFIED else "not verified"
 
 
 def _patient_cautions(document: Document) -> Iterator[Caution]:
@@ -206,7 +233,7 @@ def _patient_cautions(document: Document) -> Iterator[Caution]:
         yield Caution("nhs_number_missing")
     elif not identity.nhs_number_valid:
         yield Caution("nhs_number_invalid")
-    elif identity.verification_status != "01":
+    elif identity.verification_status != VERIFIED:
         yield Caution("nhs_number_not_verified")
     if not any(identity.family_names):
         yield Caution("patient_name_missing")
@@ -264,7 +291,9 @@ def _encounter_facts(document: Document) -> Iterator[Fact]:
     encounter = encounter_of(document)
     if encounter is None:
         return
-    is_stay = encounter.value("class/code") in ("IMP", "ACUTE", "NONAC") or bool(encounter.all("hospitalization"))
+    kind = encounter.value("class/code")
+    # Outpatient samples carry `hospitalization` too: it tells only where the class does not.
+    is_stay = kind in _STAYS if kind else bool(encounter.all("hospitalization"))
     begin, end = ("Admitted", "Discharged") if is_stay else ("Attended", "Attendance ended")
     yield Fact(begin, (wording.date_words(encounter.value("period/start")),))
     yield Fact(end, (wording.date_words(encounter.value("period/end")),))
@@ -289,5 +318,5 @@ def _copies(document: Document) -> Iterator[str]:
     older = [part for part in extension if (part.url or "").endswith("InformationRecipient-1")]
     named = (document.resolve(part.value("valueReference/reference")) for part in older)
     for found in (*named, *_referenced_by(document, _DISTRIBUTION_LIST)):
-        if found is not None:
+        if found is not None and found.type != "PractitionerRole":
             yield wording.resource_words(found)

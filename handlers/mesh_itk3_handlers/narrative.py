@@ -24,6 +24,7 @@ class Element(Protocol):
     tail: str | None
 
     def get(self, key: str) -> Any: ...
+    def keys(self) -> Any: ...
     def __iter__(self) -> Iterator[Any]: ...
 
 
@@ -32,16 +33,14 @@ class Narrative:
     """A narrative as it may stand in a letter."""
 
     html: str
-    """Safe to show: no URL, no script, no style, no attribute but those of tables."""
+    """Safe to show: no URL, no script, no style, no attribute but those of tables. Empty where there is nothing to read."""
+    text: str
+    """The same as plain text: one line for each block or row."""
     warnings: tuple[str, ...]
     """What was left out or could not be kept, as words of `cautions.SENTENCES`."""
 
-    @property
-    def is_empty(self) -> bool:
-        return not self.html
 
-
-EMPTY: Final = Narrative("", ())
+EMPTY: Final = Narrative("", "", ())
 
 _KEPT: Final = frozenset(
     {
@@ -71,6 +70,7 @@ _ACTIVE: Final = frozenset(
         "base", "link", "meta", "svg", "math", "audio", "video",
     }
 )  # fmt: skip
+_REMOVED: Final = {"img": "image_removed", "a": "link_removed"}
 _NUMBER: Final = re.compile(r"[0-9]{1,4}%?")
 _TABLE_ATTRIBUTES: Final = {
     "table": ("width",), "col": ("span", "width"), "colgroup": ("span",), "td": ("colspan", "rowspan", "width"),
@@ -84,7 +84,12 @@ _STYLES: Final = (
     (re.compile(r"font-style\s*:\s*(?:italic|oblique)", re.IGNORECASE), "i"),
 )
 _PREFORMATTED: Final = re.compile(r"white-space\s*:\s*(?:pre|break-spaces)", re.IGNORECASE)
-_INLINE_HOLDERS: Final = frozenset({"p", "div", "td", "th", "li", "span", "dt", "dd", "caption", "h3", "h4", "h5", "h6", "pre"})
+_STYLED: Final = frozenset({"p", "div", "td", "th", "li", "span", "dt", "dd", "caption", "h3", "h4", "h5", "h6", "pre"})
+_LINES: Final = _BLOCKS | {
+    "p", "div", "br", "hr", "pre", "blockquote", "ul", "ol", "li", "dl", "dt", "dd", "table", "caption", "tr",
+    "h3", "h4", "h5", "h6",
+}  # fmt: skip
+_CELLS: Final = frozenset({"td", "th"})
 _MARKUP: Final = re.compile(r"<[^>]*>")
 
 _CLEANER: Final = nh3.Cleaner(
@@ -101,102 +106,136 @@ def sanitise(div: Element | None) -> Narrative:
     """The narrative of one section; EMPTY where there is no `div` or nothing to read in it."""
     if div is None:
         return EMPTY
-    found = _Found()
-    written: list[str] = []
-    _write(div, written, found)
-    marked_up = "".join(written)
-    if not visible_text(marked_up):
-        return Narrative("", tuple(sorted(found.warnings)))
-    return _checked(marked_up, _CLEANER.clean(marked_up), found.warnings)
+    page = _Page()
+    _write(div, page)
+    text, warnings = page.text(), tuple(sorted(page.warnings))
+    if not text:
+        return Narrative("", "", warnings)
+    return checked(_CLEANER.clean("".join(page.markup)).strip(), text, warnings)
 
 
-def visible_text(marked_up: str) -> str:
-    """What a reader sees of this markup, without any white space: the measure of what may not be lost."""
-    return "".join(html.unescape(_MARKUP.sub("", marked_up)).split())
+def checked(markup: str, text: str, warnings: tuple[str, ...]) -> Narrative:
+    """The cleaned markup; where it no longer holds all of the text, the text once more, plainly, below it."""
+    if visible_length(markup) < len("".join(text.split())):
+        markup = f"{markup}\n<pre>{_escaped(text)}</pre>"
+        warnings = tuple(sorted({*warnings, "narrative_repeated"}))
+    return Narrative(markup, text, warnings)
 
 
-def _checked(before: str, after: str, warnings: set[str]) -> Narrative:
-    """The cleaned narrative; where cleaning has lost text, all of the text once more, plainly, below it."""
-    if len(visible_text(after)) >= len(visible_text(before)):
-        return Narrative(after.strip(), tuple(sorted(warnings)))
-    plain = html.escape(html.unescape(_MARKUP.sub("\n", before)).strip(), quote=False)
-    return Narrative(f"{after.strip()}\n<pre>{plain}</pre>", tuple(sorted(warnings | {"narrative_repeated"})))
+def visible_length(markup: str) -> int:
+    """How many characters other than white space a reader sees of this markup."""
+    text = _MARKUP.sub("", markup)
+    return len("".join((html.unescape(text) if "&" in text else text).split()))
 
 
-class _Found:
-    """What the walk over one narrative has left out."""
+class _Page:
+    """What the walk over one narrative has written and left out."""
 
-    __slots__ = ("warnings",)
+    __slots__ = ("depth_in_pre", "markup", "warnings", "words")
 
     def __init__(self) -> None:
+        self.markup: list[str] = []
+        self.words: list[str] = []
         self.warnings: set[str] = set()
+        self.depth_in_pre = 0
 
-    def note(self, name: str, element: Element) -> None:
-        if name in _ACTIVE:
-            self.warnings.add("active_content_removed")
-        elif name == "img":
-            self.warnings.add("image_removed")
-        elif name == "a" and element.get("href"):
-            self.warnings.add("link_removed")
+    def write(self, text: str) -> None:
+        self.markup.append(_escaped(text))
+        self.words.append(text if self.depth_in_pre else text.replace("\n", " "))
 
-
-_NAMES: dict[str, str] = {}
-_NAMES_KEPT: Final = 512
+    def text(self) -> str:
+        lines = (" ".join(line.split()) for line in "".join(self.words).split("\n"))
+        return "\n".join(line for line in lines if line)
 
 
-def _local_name(tag: str) -> str:
-    name = _NAMES.get(tag)
-    if name is None:
-        name = tag.rpartition("}")[2].rpartition(":")[2].lower()
-        if len(_NAMES) < _NAMES_KEPT:  # Bounded: tags come from senders.
-            _NAMES[tag] = name
-    return name
+@dataclass(frozen=True, slots=True)
+class _Rule:
+    """What is done with elements of one name."""
+
+    name: str
+    """The name it is written with; empty where only its content is."""
+    is_dropped: bool
+    spoken: str | None
+    """An attribute whose value a browser shows as text."""
+    warning: str | None
+    attributes: tuple[str, ...]
+    opening: str
+    closing: str
+    before: str
+    after: str
+    """What stands around its content in the plain text."""
 
 
-def _write(element: Element, written: list[str], found: _Found) -> None:
-    """Appends the element's markup. Recursion is bounded: the envelope refuses messages deeper than its cap."""
+def _rule(tag: str) -> _Rule:
+    own = tag.rpartition("}")[2].rpartition(":")[2].lower()
+    name = "div" if own in _BLOCKS else _RENAMED.get(own, own)
+    is_line = name in _LINES
+    kept = name if name in _KEPT else ""
+    return _Rule(
+        name=kept,
+        is_dropped=own in _DROPPED,
+        spoken=_SPOKEN.get(own),
+        warning="active_content_removed" if own in _ACTIVE else _REMOVED.get(own),
+        attributes=_TABLE_ATTRIBUTES.get(name, ()),
+        opening=f"<{kept}>" if kept else "",
+        closing=f"</{kept}>" if kept and kept not in _VOID else "",
+        before="\n" if is_line else "",
+        after="\n" if is_line else " " if name in _CELLS else "",
+    )
+
+
+_RULES: dict[str, _Rule] = {}
+_RULES_KEPT: Final = 512
+
+
+def _rule_of(tag: str) -> _Rule:
+    rule = _RULES.get(tag)
+    if rule is None:
+        rule = _rule(tag)
+        if len(_RULES) < _RULES_KEPT:  # Bounded: tags come from senders.
+            _RULES[tag] = rule
+    return rule
+
+
+def _write(element: Element, page: _Page) -> None:
+    """Writes the element. Recursion is bounded: the envelope refuses messages deeper than its cap."""
     if not isinstance(element.tag, str):
         return  # a comment or processing instruction; its tail is written by its parent
-    name = _local_name(element.tag)
-    found.note(name, element)
-    if name in _DROPPED:
+    rule = _rule_of(element.tag)
+    if rule.is_dropped:
+        page.warnings.add("active_content_removed")
         return
-    opening, closing = _tags(name, element)
-    written.append(opening)
-    if name in _SPOKEN and element.get(_SPOKEN[name]):
-        written.append(f"[{html.escape(element.get(_SPOKEN[name]), quote=False)}]")
-    _write_content(element, written, found)
-    written.append(closing)
-
-
-def _write_content(element: Element, written: list[str], found: _Found) -> None:
+    opening, closing = _tags(rule, element, page) if element.keys() or rule.warning else (rule.opening, rule.closing)
+    page.markup.append(opening)
+    page.words.append(rule.before)
+    page.depth_in_pre += rule.name == "pre"
     if element.text:
-        written.append(html.escape(element.text, quote=False))
+        page.write(element.text)
     for child in element:
-        _write(child, written, found)
+        _write(child, page)
         if child.tail:
-            written.append(html.escape(child.tail, quote=False))
+            page.write(child.tail)
+    page.depth_in_pre -= rule.name == "pre"
+    page.words.append(rule.after)
+    page.markup.append(closing)
 
 
-def _tags(name: str, element: Element) -> tuple[str, str]:
-    name = _RENAMED.get(name, name)
-    if name in _BLOCKS:
-        name = "div"
-    if name not in _KEPT:
-        return "", ""
-    if name in _VOID:
-        return f"<{name}{_attributes(name, element)}>", ""
-    opening, closing = f"<{name}{_attributes(name, element)}>", f"</{name}>"
+def _tags(rule: _Rule, element: Element, page: _Page) -> tuple[str, str]:
+    """The tags of an element that has attributes, and a note of what is left out with them."""
+    if rule.warning and (rule.warning != "link_removed" or element.get("href")):
+        page.warnings.add(rule.warning)
+    if rule.spoken and element.get(rule.spoken):
+        page.write(f"[{element.get(rule.spoken)}]")
+    opening, closing = rule.opening, rule.closing
+    if rule.attributes:
+        opening = f"<{rule.name}{_attributes(rule, element)}>"
     style = element.get("style")
-    return _styled(opening, closing, style) if style and name in _INLINE_HOLDERS else (opening, closing)
+    return _styled(opening, closing, style) if style and rule.name in _STYLED else (opening, closing)
 
 
-def _attributes(name: str, element: Element) -> str:
-    allowed = _TABLE_ATTRIBUTES.get(name)
-    if not allowed:
-        return ""
-    values = ((attribute, (element.get(attribute) or "").strip()) for attribute in allowed)
-    return "".join(f' {attribute}="{value}"' for attribute, value in values if _NUMBER.fullmatch(value))
+def _attributes(rule: _Rule, element: Element) -> str:
+    values = ((name, (element.get(name) or "").strip()) for name in rule.attributes)
+    return "".join(f' {name}="{value}"' for name, value in values if _NUMBER.fullmatch(value))
 
 
 def _styled(opening: str, closing: str, style: str) -> tuple[str, str]:
@@ -206,3 +245,7 @@ def _styled(opening: str, closing: str, style: str) -> tuple[str, str]:
     if _PREFORMATTED.search(style):
         opening, closing = f'{opening}<span class="kept">', f"</span>{closing}"
     return opening, closing
+
+
+def _escaped(text: str) -> str:
+    return html.escape(text, quote=False) if "&" in text or "<" in text or ">" in text else text

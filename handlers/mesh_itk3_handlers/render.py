@@ -44,14 +44,14 @@ def _footing(letter: Letter) -> str:
     # On every printed page: a page that comes loose must still say whose it is.
     born = f"Born {letter.patient.date_of_birth}" if letter.patient.date_of_birth else ""
     number = f"NHS number {letter.patient.nhs_number}" if letter.patient.nhs_number else ""
-    return "   ".join(words for words in (letter.patient.name, born, number) if words)
+    return " \N{MIDDLE DOT} ".join(words for words in (letter.patient.name, born, number) if words)
 
 
 def css_string(text: str) -> str:
     """Text for the inside of a CSS string: everything that is not a letter, digit or blank as an escape, for neither
     CSS's nor HTML's quoting would do alone.
     """
-    return "".join(char if char.isalnum() or char == " " else f"\\{ord(char):06x}" for char in text)
+    return "".join(char if char.isalnum() or char == " " else f"\\{ord(char):x} " for char in text)
 
 
 @cache

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from mesh_itk3.itk3.document import Document, Part, Resource, Section
 from mesh_itk3_handlers import wording
-from mesh_itk3_handlers.letter import encounter_of
+from mesh_itk3_handlers.letter import Letter, encounter_of
 
 NOTE: Final = (
     "Unverified: read from the sender's codes, not checked by a person and not imported. The letter's text is the truth. "
@@ -38,12 +38,14 @@ class _Found:
     flag: Part | None = None
 
 
-def structured(document: Document) -> Item:
-    """The content of `structured.json` for a document with coded lists (Transfer of Care)."""
+def structured(document: Document, letter: Letter) -> Item:
+    """The content of `structured.json`: the letter's sections as plain text, then what the document says in codes."""
     found = tuple(_all_found(document))
     conditions = [(held, _condition(document, held)) for held in found if held.resource.type == "Condition"]
     return {
-        **sections_only(document),
+        "verified": False,
+        "note": NOTE,
+        "sections": _sections(letter),
         "medications": [_medication(document, held) for held in _medications(document, found)],
         "allergies": _items(document, found, "AllergyIntolerance", _allergy),
         "diagnoses": [item for held, item in conditions if _code_of(held.section) in _DIAGNOSES],
@@ -55,13 +57,9 @@ def structured(document: Document) -> Item:
     }
 
 
-def sections_only(document: Document) -> Item:
-    """The content of `structured.json` for any letter: its sections as plain text."""
-    return {"verified": False, "note": NOTE, "sections": [_section(section) for section in document.all_sections()]}
-
-
-def _section(section: Section) -> Item:
-    return {"code": section.code, "title": section.title or None, "text": section.text()}
+def _sections(letter: Letter) -> list[Item]:
+    sections = (section for outer in letter.sections for section in outer.with_nested())
+    return [{"code": section.code, "title": section.given_title or None, "text": section.text} for section in sections]
 
 
 # ------------------------------------------------------------------------------------------------ where things stand

@@ -5,9 +5,7 @@ from __future__ import annotations
 from typing import ClassVar
 
 from mesh_itk3.handler import Declaration
-from mesh_itk3.itk3.document import Document
 from mesh_itk3_handlers.filing import LetterHandler
-from mesh_itk3_handlers.structured import Item, structured
 
 
 class TransferOfCare(LetterHandler):
@@ -23,7 +21,3 @@ class TransferOfCare(LetterHandler):
         },
         event_codes=frozenset({"ITK003D", "ITK004D", "ITK005D", "ITK006D"}),
     )
-
-    def structured(self, document: Document) -> Item:
-        """Sections, and coded medications, allergies, diagnoses, procedures and encounter."""
-        return structured(document)
