@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final
@@ -16,12 +15,12 @@ if TYPE_CHECKING:
 
 ODS_SYSTEMS: Final = ("https://fhir.nhs.uk/Id/ods-organization-code", "https://fhir.nhs.uk/Id/ods-site-code")
 
-_URN = re.compile(r"\s*(?:urn:uuid:)?\s*", re.IGNORECASE)
+_URN: Final = "urn:uuid:"
 
 
 def normalise_id(text: str) -> str:
     """The form in which ids are compared: no white space around it, no `urn:uuid:`, lower case."""
-    return _URN.sub("", text, count=1).strip().lower()
+    return text.strip().lower().removeprefix(_URN).lstrip()
 
 
 class Part:
@@ -99,14 +98,20 @@ def is_bundle(resource: Resource) -> bool:
     return resource.type.lower() == "bundle"
 
 
+_ENTRY: Final = xml.IN_FHIR + "entry"
+_FULL_URL: Final = xml.IN_FHIR + "fullUrl"
+_RESOURCE: Final = xml.IN_FHIR + "resource"
+
+
 def entries_of(bundle: etree._Element, where: str) -> tuple[Resource, ...]:
     """The resources of a bundle's entries, in order; entries without one are left out."""
     found = []
-    for at, entry in enumerate(xml.children(bundle, "entry")):
-        holder = xml.first(entry, "resource")
-        element = None if holder is None else next(holder.iterchildren(tag=etree.Element), None)
-        if element is not None:
-            found.append(Resource(element, xml.value(entry, "fullUrl"), f"{where}.entry[{at}].resource"))
+    for at, entry in enumerate(bundle.iterchildren(_ENTRY)):
+        full_url = next(entry.iterchildren(_FULL_URL), None)
+        holder = next(entry.iterchildren(_RESOURCE), None)
+        if holder is not None and len(holder):
+            url = None if full_url is None else full_url.get("value")
+            found.append(Resource(holder[0], url, f"{where}.entry[{at}].resource"))
     return tuple(found)
 
 
@@ -117,34 +122,37 @@ class References:
     """
 
     def __init__(self, resources: Iterable[Resource]) -> None:
-        self._by_full_url: dict[str, list[Resource]] = {}
-        self._by_type_and_id: dict[str, list[Resource]] = {}
-        self._by_id: dict[str, list[Resource]] = {}
-        for resource in resources:
-            self._add(resource)
+        self._resources = tuple(resources)
 
-    def _add(self, resource: Resource) -> None:
-        if resource.full_url:
-            self._by_full_url.setdefault(normalise_id(resource.full_url), []).append(resource)
-        if resource.id:
-            identifier = normalise_id(resource.id)
-            self._by_type_and_id.setdefault(f"{resource.type.lower()}/{identifier}", []).append(resource)
-            self._by_id.setdefault(identifier, []).append(resource)
+    @cached_property
+    def _by_full_url(self) -> dict[str, list[Resource]]:
+        return _grouped((normalise_id(resource.full_url), resource) for resource in self._resources if resource.full_url)
+
+    @cached_property
+    def _by_id(self) -> dict[str, list[Resource]]:
+        """By id and by Type/id; built only where a fullUrl does not answer, because reading every id costs more."""
+        named = [(normalise_id(resource.id), resource) for resource in self._resources if resource.id]
+        typed = ((f"{resource.type.lower()}/{identifier}", resource) for identifier, resource in named)
+        return _grouped((*typed, *named))
 
     def candidates(self, reference: str) -> list[Resource]:
         """Everything that the reference may mean, on the first level that knows it."""
         key = normalise_id(reference)
+        return self._by_full_url.get(key) or self._by_id_alone(key)
+
+    def _by_id_alone(self, key: str) -> list[Resource]:
         last_two = "/".join(key.split("/")[-2:])
-        return (
-            self._by_full_url.get(key)
-            or self._by_type_and_id.get(last_two)
-            or self._by_id.get(key)
-            or self._by_id.get(last_two.rpartition("/")[2])
-            or []
-        )
+        return self._by_id.get(last_two) or self._by_id.get(last_two.rpartition("/")[2]) or []
 
     def resolve(self, reference: str | None) -> Resource | None:
         return next(iter(self.candidates(reference)), None) if reference else None
+
+
+def _grouped(pairs: Iterable[tuple[str, Resource]]) -> dict[str, list[Resource]]:
+    grouped: dict[str, list[Resource]] = {}
+    for key, resource in pairs:
+        grouped.setdefault(key, []).append(resource)
+    return grouped
 
 
 def ods_codes(organisation: Resource | None) -> tuple[str, ...]:

@@ -6,7 +6,7 @@ Nothing is fetched, no entity is expanded, no DOCTYPE gets as far as the parser.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import lru_cache
 from typing import Any, Final
 
@@ -124,23 +124,26 @@ def local_name(element: etree._Element) -> str:
     return str(element.tag).rpartition("}")[2]
 
 
+@lru_cache(maxsize=512)
+def _steps(path: str) -> tuple[str, ...]:
+    return tuple(IN_FHIR + name for name in path.split("/"))
+
+
 def children(element: etree._Element, name: str) -> Iterator[etree._Element]:
     """Child elements of this FHIR name, whatever prefix they were written with."""
     return element.iterchildren(IN_FHIR + name)
 
 
 def first(element: etree._Element | None, name: str) -> etree._Element | None:
-    return None if element is None else next(children(element, name), None)
+    return None if element is None else next(element.iterchildren(IN_FHIR + name), None)
 
 
-def descend(element: etree._Element, path: str) -> Iterator[etree._Element]:
+def descend(element: etree._Element, path: str) -> Iterable[etree._Element]:
     """Every element at this path of child names, in document order."""
-    name, _, rest = path.partition("/")
-    for child in children(element, name):
-        if rest:
-            yield from descend(child, rest)
-        else:
-            yield child
+    found: list[etree._Element] = [element]
+    for step in _steps(path):
+        found = [child for parent in found for child in parent.iterchildren(step)]
+    return found
 
 
 def values(element: etree._Element, path: str) -> Iterator[str]:
