@@ -40,6 +40,13 @@ _EVENTS: Final = {event.name: event for event in events.ALL}
 _PRIORITIES: Final = {"debug": 7, "info": 6, "warning": 4, "error": 3, "critical": 2}
 _COLOURS: Final = {"debug": "2", "info": "32", "warning": "33", "error": "31", "critical": "1;31"}
 
+# One list for ever: loggers keep it after their first line, and structlog.testing changes it in place.
+_PROCESSORS: Final[list[structlog.types.Processor]] = [
+    structlog.stdlib.filter_by_level,
+    structlog.contextvars.merge_contextvars,
+    structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
+]
+
 Entry = dict[str, Any]
 
 
@@ -65,11 +72,7 @@ def configure_logging(
 
 def _to_stdlib() -> None:
     structlog.configure(
-        processors=[
-            structlog.stdlib.filter_by_level,
-            structlog.contextvars.merge_contextvars,
-            structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
-        ],
+        processors=_PROCESSORS,
         logger_factory=structlog.stdlib.LoggerFactory(),
         wrapper_class=structlog.stdlib.BoundLogger,
         cache_logger_on_first_use=True,
@@ -185,14 +188,14 @@ def _short(value: object) -> object:
     if value is None or isinstance(value, (bool, float)):
         return value
     if isinstance(value, (list, tuple, set, frozenset)):
-        return [_printable(item)[: MAX_VALUE_CHARS // MAX_LIST_ITEMS] for item in list(value)[:MAX_LIST_ITEMS]]
-    return _printable(value)[:MAX_VALUE_CHARS]
+        return [_printable(item, MAX_VALUE_CHARS // MAX_LIST_ITEMS) for item in list(value)[:MAX_LIST_ITEMS]]
+    return _printable(value, MAX_VALUE_CHARS)
 
 
-def _printable(value: object) -> str:
+def _printable(value: object, max_chars: int | None = None) -> str:
     """The value on one line, with nothing that could steer a terminal."""
     text = str(value) if isinstance(value, (str, int, float, PurePath)) else type(value).__name__
-    return "".join(character if character.isprintable() else "?" for character in text)
+    return "".join(character if character.isprintable() else "?" for character in text[:max_chars])
 
 
 def as_readable(entry: Entry) -> str:
