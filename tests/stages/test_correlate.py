@@ -1,0 +1,163 @@
+"""Stage 5: reports and responses that we receive -> what they answer; never a loop of answers."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+import pytest
+
+from mesh_itk3.itk3.envelope import Caps, read_message
+from mesh_itk3.itk3.response_bundle import ResponseIds, read_response, write_response
+from mesh_itk3.itk3.response_codes import response_code_of
+from mesh_itk3.lifecycle import ResponseState, State
+from mesh_itk3.simulator.messages import a_message
+from mesh_itk3.stages.correlate import correlate
+from mesh_itk3.stages.dispatch import dispatch
+from mesh_itk3.stages.interpret import interpret
+from mesh_itk3.stages.respond import respond
+from support.fake_mailbox import FakeMailbox, a_mesh_message, a_report
+from support.stage_world import ACK_WORKFLOW, a_small_daemon
+
+
+def a_response(answers="66666666-0000-4000-8000-000000000001", code="30001", *, number=1, asks=False):
+    """An ITK008M as a hospital or practice would send it."""
+    ids = ResponseIds(*(f"{number:08d}-0000-4000-8000-00000000000{n}" for n in range(5)))
+    return write_response(
+        code=response_code_of(code),
+        issue_code=None,
+        diagnostics=None,
+        ids=ids,
+        now=datetime(2026, 3, 2, tzinfo=UTC),
+        mailbox_id="X26ABC1",
+        ods_code="RA9",
+        answers=answers,
+        sender_reference="None",
+        asks_infrastructure_response=asks,
+    )
+
+
+def incoming(tmp_path, *messages, **collector):
+    daemon = a_small_daemon(tmp_path, FakeMailbox(messages), **collector)
+    daemon.collect()
+    correlate(daemon.world)
+    return daemon
+
+
+def having_responded(tmp_path):
+    """A daemon that has sent both responses to one message."""
+    message = a_mesh_message(a_message("ITK003D"))
+    daemon = a_small_daemon(tmp_path, FakeMailbox([message]))
+    daemon.collect()
+    interpret(daemon.world)
+    dispatch(daemon.world)
+    respond(daemon.world, daemon.mailbox)
+    return daemon, daemon.responses(message.mesh_message_id)
+
+
+def arrives(daemon, message):
+    daemon.mailbox.deliver(message)
+    daemon.collect()
+    correlate(daemon.world)
+    return daemon.record(message.mesh_message_id)
+
+
+def test_a_report_marks_the_response_that_mesh_could_not_deliver(tmp_path):
+    daemon, responses = having_responded(tmp_path)
+    ours = responses["business"]
+    record = arrives(daemon, a_report(linked_message_id=ours.mesh_message_id))
+    assert record.state is State.CORRELATED
+    assert daemon.ledger.response_by(local_id=ours.local_id).state is ResponseState.UNDELIVERED
+    assert len(daemon.said("response.undelivered")) == 1
+
+
+def test_a_report_is_correlated_by_local_id_too(tmp_path):
+    daemon, responses = having_responded(tmp_path)
+    record = arrives(daemon, a_report(local_id=responses["infrastructure"].local_id))
+    assert record.state is State.CORRELATED
+
+
+def test_a_report_about_something_else_is_uncorrelated_and_acknowledged(tmp_path):
+    report = a_report(linked_message_id="UNHEARD-OF")
+    daemon = incoming(tmp_path, report)
+    assert daemon.record(report.mesh_message_id).state is State.UNCORRELATED
+    assert daemon.mailbox.acknowledged == [report.mesh_message_id]
+
+
+def test_a_response_to_our_response_is_correlated_whatever_the_case_of_the_id(tmp_path):
+    daemon, responses = having_responded(tmp_path)
+    answers = responses["business"].message_header_id.upper()
+    record = arrives(daemon, a_mesh_message(a_response(answers, "20013"), workflow_id=ACK_WORKFLOW))
+    assert (record.state, record.response_code) == (State.CORRELATED, "20013")
+
+
+def test_an_infrastructure_response_is_never_answered(tmp_path):
+    daemon, responses = having_responded(tmp_path)
+    answers = responses["business"].message_header_id
+    message = a_mesh_message(a_response(answers, "20013", asks=True), workflow_id=ACK_WORKFLOW)
+    arrives(daemon, message)
+    assert daemon.responses(message.mesh_message_id) == {}
+
+
+def test_a_business_response_that_asks_gets_20013_on_the_same_workflow(tmp_path):
+    message = a_mesh_message(a_response(asks=True), workflow_id=ACK_WORKFLOW)
+    daemon = incoming(tmp_path, message)
+    response = daemon.responses(message.mesh_message_id)["infrastructure"]
+    assert (response.response_code, response.workflow_id, response.to_mailbox_id) == ("20013", ACK_WORKFLOW, "X26ABC1")
+    owed = daemon.ledger.claim_responses("X26ABC2", daemon.clock.now(), 5)[0]
+    written = read_response(read_message(owed.body, Caps()))
+    assert (written.inf_ack, written.bus_ack) == (False, False)
+
+
+def test_a_business_response_that_asks_twice_is_answered_once(tmp_path):
+    first, again = (a_mesh_message(a_response(asks=True), workflow_id=ACK_WORKFLOW) for _ in range(2))
+    daemon = incoming(tmp_path, first, again)
+    assert set(daemon.responses(first.mesh_message_id)) == {"infrastructure"}
+    assert daemon.responses(again.mesh_message_id) == {}
+
+
+def test_a_business_response_that_does_not_ask_is_not_answered(tmp_path):
+    message = a_mesh_message(a_response(asks=False), workflow_id=ACK_WORKFLOW)
+    daemon = incoming(tmp_path, message)
+    assert daemon.responses(message.mesh_message_id) == {}
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"not xml",
+        b'<!DOCTYPE x [<!ENTITY e "e">]><Bundle xmlns="http://hl7.org/fhir"/>',
+        a_message("ITK003D"),
+        a_response(asks=True).replace(b'<valueBoolean value="true"/>', b'<valueBoolean value="junk"/>'),
+        a_response(asks=True)[:-200],
+    ],
+    ids=["empty", "not xml", "doctype", "a payload", "unreadable flag", "cut off"],
+)
+def test_whatever_comes_on_a_response_workflow_nothing_negative_is_ever_sent(tmp_path, body):
+    message = a_mesh_message(body, workflow_id=ACK_WORKFLOW)
+    daemon = incoming(tmp_path, message)
+    assert daemon.record(message.mesh_message_id).state is State.UNCORRELATED
+    assert daemon.responses(message.mesh_message_id) == {}
+    assert daemon.mailbox.acknowledged == [message.mesh_message_id]
+
+
+def test_a_response_on_a_payload_workflow_is_correlated(tmp_path):
+    daemon, responses = having_responded(tmp_path)
+    message = a_mesh_message(a_response(responses["business"].message_header_id, "20013"))
+    daemon.mailbox.deliver(message)
+    daemon.collect()
+    interpret(daemon.world)
+    correlate(daemon.world)
+    assert daemon.record(message.mesh_message_id).state is State.CORRELATED
+
+
+def test_where_uncorrelated_ones_are_left_only_what_answers_ours_is_acknowledged(tmp_path):
+    daemon, responses = having_responded(tmp_path)
+    daemon.collector.leaves_uncorrelated = True
+    ours = a_mesh_message(a_response(responses["business"].message_header_id, "20013"), workflow_id=ACK_WORKFLOW)
+    theirs = a_mesh_message(a_response(number=2), workflow_id=ACK_WORKFLOW)
+    for message in (ours, theirs):
+        arrives(daemon, message)
+    daemon.collect()
+    assert ours.mesh_message_id in daemon.mailbox.acknowledged
+    assert theirs.mesh_message_id not in daemon.mailbox.acknowledged

@@ -1,0 +1,67 @@
+"""Around collect: the mailbox itself."""
+
+from __future__ import annotations
+
+from mesh_itk3.ports import CredentialsRejected
+from mesh_itk3.stages.poll import handshake_if_due, poll
+from support.fake_mailbox import FakeMailbox, a_mesh_message
+from support.stage_world import PRACTICE, a_small_daemon
+
+
+def test_a_dead_mesh_is_said_once_and_its_recovery_once(tmp_path):
+    daemon = a_small_daemon(tmp_path, FakeMailbox(fails_on="pages", fails_times=10))
+    for _ in range(12):
+        poll(daemon.collector)
+        daemon.clock.advance(minutes=5)
+    assert len(daemon.said("mailbox.unavailable")) == 1
+    assert len(daemon.said("mailbox.recovered")) == 1
+
+
+def test_failures_are_counted_for_status(tmp_path):
+    daemon = a_small_daemon(tmp_path, FakeMailbox(fails_on="pages", error=CredentialsRejected()))
+    poll(daemon.collector)
+    poll(daemon.collector)
+    state = daemon.ledger.mailbox_state(PRACTICE)
+    assert (state.failures, state.reason) == (2, "credentials_rejected")
+
+
+def test_the_time_of_a_poll_is_noted_also_when_it_failed(tmp_path):
+    daemon = a_small_daemon(tmp_path, FakeMailbox(fails_on="pages"))
+    poll(daemon.collector)
+    assert daemon.ledger.mailbox_state(PRACTICE).last_poll_at == daemon.clock.now()
+
+
+def test_a_poll_repeats_at_once_after_a_full_page_of_which_something_was_acknowledged(tmp_path):
+    messages = [a_mesh_message(b"<x/>") for _ in range(10)]
+    daemon = a_small_daemon(tmp_path, FakeMailbox(messages, page_size=10))
+    poll(daemon.collector)
+    assert len(daemon.mailbox.verbs("pages")) == 2
+
+
+def test_a_poll_of_a_page_that_was_not_full_does_not_repeat(tmp_path):
+    daemon = a_small_daemon(tmp_path, FakeMailbox([a_mesh_message(b"<x/>")]))
+    poll(daemon.collector)
+    assert len(daemon.mailbox.verbs("pages")) == 1
+
+
+def test_a_handshake_is_repeated_within_a_day(tmp_path):
+    daemon = a_small_daemon(tmp_path)
+    for hours in (0, 10, 11, 3):
+        daemon.clock.advance(hours=hours)
+        handshake_if_due(daemon.mailbox, daemon.ledger, daemon.clock)
+    assert len(daemon.mailbox.verbs("handshake")) == 2
+
+
+def test_a_handshake_that_failed_is_due_again(tmp_path):
+    daemon = a_small_daemon(tmp_path, FakeMailbox(fails_on="handshake", fails_times=1))
+    assert not handshake_if_due(daemon.mailbox, daemon.ledger, daemon.clock)
+    assert handshake_if_due(daemon.mailbox, daemon.ledger, daemon.clock)
+
+
+def test_a_disk_that_refuses_is_said_and_the_next_poll_tries_again(tmp_path):
+    daemon = a_small_daemon(tmp_path, FakeMailbox([a_mesh_message(b"<x/>")]))
+    (tmp_path / "payloads").write_text("in the way")
+    assert poll(daemon.collector) is None
+    assert daemon.said("storage.failed")
+    (tmp_path / "payloads").unlink()
+    assert poll(daemon.collector).collected == 1
