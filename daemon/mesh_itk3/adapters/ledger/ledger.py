@@ -211,10 +211,6 @@ class SqlLedger:
         with self._database.reading() as connection:
             return queries.responses_to(connection, key)
 
-    def responses_to(self, key: MessageKey) -> tuple[ResponseRecord, ...]:
-        with self._database.reading() as connection:
-            return tuple(queries.responses_to(connection, [key])[key])
-
     def overview(self, now: datetime) -> Overview:
         del now  # nothing is counted by its age here: the caller compares `oldest_waiting`
         with self._database.reading() as connection:

@@ -21,7 +21,8 @@ from sqlalchemy import (
 )
 
 from mesh_itk3.adapters.ledger import rows
-from mesh_itk3.adapters.ledger.schema import ACCEPTED, document_key, id_key, message, message_event, response, response_body
+from mesh_itk3.adapters.ledger.schema import ACCEPTED, document_key, message, message_event, response, response_body
+from mesh_itk3.itk3.resource import normalise_id
 from mesh_itk3.lifecycle import State
 from mesh_itk3.ports import Entry, LedgerConflict, MessageKey, MessageRecord, Received, Step, StoredPayload
 
@@ -93,7 +94,7 @@ def first_accepted(
     # `== None` becomes IS NULL: no sender equals no sender.
     same.append(message.c.sender_mailbox_id == sender_mailbox_id)
     if message_header_id is not None:
-        same.append(message.c.message_header_id_key == id_key(message_header_id))
+        same.append(message.c.message_header_id_key == normalise_id(message_header_id))
     if document_id is not None:
         same.append(message.c.document_id_key == document_key(document_id))
     query = select(message).where(*same).order_by(message.c.accepted_at, message.c.sequence).limit(1)

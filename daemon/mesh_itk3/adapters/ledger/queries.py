@@ -10,7 +10,8 @@ from sqlalchemy import Connection, exists, func, or_, select, text, tuple_, unio
 
 from mesh_itk3.adapters.ledger import rows
 from mesh_itk3.adapters.ledger.messages import is_this_message, this_message
-from mesh_itk3.adapters.ledger.schema import DIFFERING, OWED, WAITING, id_key, message, message_event, response
+from mesh_itk3.adapters.ledger.schema import DIFFERING, OWED, WAITING, message, message_event, response
+from mesh_itk3.itk3.resource import normalise_id
 from mesh_itk3.lifecycle import ResponseState, State
 from mesh_itk3.ports import Entry, MessageKey, MessageRecord, Overview, ResponseRecord
 
@@ -27,7 +28,7 @@ def get(connection: Connection, key: MessageKey) -> MessageRecord | None:
 
 def find(connection: Connection, identifier: str) -> list[MessageRecord]:
     """By any id of the message, or of a response of ours to it."""
-    key = id_key(identifier)
+    key = normalise_id(identifier)
     of_message = select(message.c.sequence)
     answered = select(message.c.sequence).join(
         response,
@@ -58,14 +59,12 @@ def page(
         query = query.where(message.c.sequence < before)
     found = connection.execute(query).all()
     records = [rows.message_record(row) for row in found]
-    answers = responses_to(connection, [record.key for record in records])
+    answers = _responses_of(connection, [record.key for record in records])
     return [(record, tuple(answers[record.key])) for record in records], found[-1].sequence if len(found) == size else None
 
 
 def responses_to(connection: Connection, key: MessageKey) -> tuple[ResponseRecord, ...]:
-    of_message = (response.c.answered_mesh_message_id == key.mesh_message_id, response.c.mailbox_id == key.mailbox_id)
-    query = select(response).where(*of_message).order_by(response.c.sequence)
-    return tuple(rows.response_record(row) for row in connection.execute(query))
+    return tuple(_responses_of(connection, [key])[key])
 
 
 def timeline(connection: Connection, key: MessageKey) -> list[Entry]:
@@ -115,7 +114,7 @@ def payload_names_in_use(connection: Connection, names: Sequence[str]) -> set[st
     return {name for name in connection.execute(query).scalars() if name is not None}
 
 
-def responses_to(connection: Connection, keys: Sequence[MessageKey]) -> dict[MessageKey, list[ResponseRecord]]:
+def _responses_of(connection: Connection, keys: Sequence[MessageKey]) -> dict[MessageKey, list[ResponseRecord]]:
     """One query for a whole page, oldest first within a message; bodies stay where they are."""
     answers: dict[MessageKey, list[ResponseRecord]] = defaultdict(list)
     if keys:

@@ -31,6 +31,8 @@ from sqlalchemy import (
 )
 from sqlalchemy.types import TypeEngine
 
+from mesh_itk3.itk3.resource import normalise_id
+
 REVISION: Final = "0001"
 """The newest migration: what this program reads and writes."""
 VERSION_TABLE: Final = "mesh_itk3_schema"
@@ -225,12 +227,7 @@ lease = Table(
 )
 
 
-def id_key(identifier: str) -> str:
-    """The form in which ids are compared: lower case, without white space around and without `urn:uuid:`."""
-    return identifier.strip().lower().removeprefix("urn:uuid:")
-
-
 def document_key(document_id: str) -> str:
-    """The same for `system|value`; only the value may be a urn."""
+    """The form in which `system|value` is compared; only the value may be a urn."""
     system, bar, value = document_id.rpartition("|")
-    return f"{system.strip().lower()}{bar}{id_key(value)}"
+    return f"{system.strip().lower()}{bar}{normalise_id(value)}"
