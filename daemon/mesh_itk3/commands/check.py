@@ -8,7 +8,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from mesh_itk3.commands import checks_here
-from mesh_itk3.commands.console import Exit, print_json, say, shown
+from mesh_itk3.commands.console import Exit, counted, print_json, say, shown
 from mesh_itk3.commands.finding import Finding, good, wrong
 from mesh_itk3.commands.opened import become_owner, read_registry, read_settings
 from mesh_itk3.ports import CredentialsRejected, Mailbox, MailboxUnavailable
@@ -39,7 +39,9 @@ def check_everything(config: Path, credentials: Path | None, *, offline: bool, a
 
 def _findings(config: Path, credentials: Path | None, *, offline: bool) -> Iterator[Finding]:
     settings = read_settings(config, credentials)
-    yield good("configuration", f"{config}: {len(settings.mailboxes)} mailboxes, environment {settings.mesh.environment}")
+    yield good(
+        "configuration", f"{config}: {counted(len(settings.mailboxes), 'mailbox', 'mailboxes')}, {settings.mesh.environment}"
+    )
     yield good("credentials", "shared key and a password for each mailbox are there")
     yield from checks_here.certificate(settings)
     yield from checks_here.handlers(read_registry(settings))

@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Final
 
+from mesh_itk3.commands.console import counted
 from mesh_itk3.commands.finding import Finding, good, noted, wrong
 from mesh_itk3.ports import LedgerUnavailable, RegisterUnusable
 from mesh_itk3.registry import Found, Registry
@@ -139,4 +140,4 @@ def register(settings: Settings) -> Iterator[Finding]:
             "Write a fresh, complete file. Until then every business decision waits for a person.",
         )
         return
-    yield good("patient register", f"{patients.file}, {count} patients")
+    yield good("patient register", f"{patients.file}, {counted(count, 'patient')}")

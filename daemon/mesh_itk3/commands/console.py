@@ -63,6 +63,11 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
     Console(width=None if sys.stdout.isatty() else WIDE).print(table)
 
 
+def counted(number: int, thing: str, things: str | None = None) -> str:
+    """`1 message`, `2 messages`."""
+    return f"{number} {thing if number == 1 else things or thing + 's'}"
+
+
 def say_moment(moment: datetime | None) -> str:
     """UTC to the second, as people write it; a dash where there is none."""
     return "-" if moment is None else moment.strftime("%Y-%m-%d %H:%M:%SZ")

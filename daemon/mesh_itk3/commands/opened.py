@@ -11,7 +11,7 @@ from mesh_itk3.adapters.ledger import open_ledger
 from mesh_itk3.adapters.logging import configure_logging
 from mesh_itk3.adapters.owner import act_as_owner
 from mesh_itk3.itk3.workflows import SHIPPED
-from mesh_itk3.ports import Ledger
+from mesh_itk3.ports import Ledger, LedgerUnavailable
 from mesh_itk3.registry import Registry, load_handlers
 from mesh_itk3.settings import Settings, load_settings
 
@@ -32,7 +32,11 @@ def read_registry(settings: Settings) -> Registry:
 def existing_ledger(settings: Settings) -> Iterator[Ledger]:
     """The ledger that is there; never a new one, never a new schema. Raises LedgerUnavailable, saying what to do."""
     become_owner(settings)
-    with closing(open_ledger(settings.ledger.url.get_secret_value(), owner=f"command:{os.getpid()}")) as ledger:
+    try:
+        ledger = open_ledger(settings.ledger.url.get_secret_value(), owner=f"command:{os.getpid()}")
+    except LedgerUnavailable as unusable:
+        raise LedgerUnavailable(f"{settings.ledger.shown}: {unusable}") from None
+    with closing(ledger):
         yield ledger
 
 

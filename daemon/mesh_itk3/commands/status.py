@@ -10,7 +10,7 @@ from typing import Any
 
 from mesh_itk3 import __version__
 from mesh_itk3.adapters.ledger import schema_revision
-from mesh_itk3.commands.console import Exit, instant, print_json, print_table, say, shown
+from mesh_itk3.commands.console import Exit, counted, instant, print_json, print_table, say, shown
 from mesh_itk3.commands.opened import existing_ledger, read_registry, read_settings
 from mesh_itk3.lifecycle import State
 from mesh_itk3.ports import Ledger, MailboxState, MessageKey, Overview
@@ -137,7 +137,7 @@ def _counted(counts: Mapping[str, int]) -> str:
 
 def _handler_cells(handler: Mapping[str, Any]) -> Sequence[str]:
     works = "yes" if handler["is_available"] else handler["problem"] if handler["is_enabled"] else "disabled"
-    taken = f"{len(handler['workflows'])} workflows"
+    taken = counted(len(handler["workflows"]), "workflow")
     return (handler["name"], f"{handler['distribution']} {handler['version']}", taken, str(works))
 
 
@@ -146,20 +146,20 @@ def _needs(document: Mapping[str, Any]) -> Iterator[str]:
     waiting, parked = document["awaiting_decision"], document["parked"]
     lines = []
     if waiting["count"]:
-        lines.append(f"{waiting['count']} messages wait for a decision, the oldest for {_age(waiting['oldest_age_s'])}")
+        lines.append(f"for a person: {counted(waiting['count'], 'message')}, the oldest since {_age(waiting['oldest_age_s'])}")
         lines.append("    mesh-itk3 messages --state awaiting_decision, then mesh-itk3 respond ID CODE --by WHO")
     if parked["count"]:
-        lines.append(f"{parked['count']} messages are parked, the oldest for {_age(parked['oldest_age_s'])}")
+        lines.append(f"parked: {counted(parked['count'], 'message')}, the oldest since {_age(parked['oldest_age_s'])}")
         lines.append("    mesh-itk3 messages --state parked, then mesh-itk3 trace ID")
-    for state, what in (("parked", "could not be sent"), ("undelivered", "did not arrive")):
+    for state, what in (("parked", "not sent"), ("undelivered", "not delivered")):
         if document["responses"].get(state):
-            lines.append(f"{document['responses'][state]} responses {what}: their senders have not been told")
+            lines.append(f"{what}: {counted(document['responses'][state], 'response')}; the senders have not been told")
     lines += [
         f"duplicate {one['mesh_message_id']} in {one['mailbox_id']} differs from its first"
         for one in document["differing_duplicates"]
     ]
     if owed := document["responses"].get("owed"):
-        lines.append(f"{owed} responses are owed")
+        lines.append(f"still to be sent: {counted(owed, 'response')}")
     yield from lines or ["nothing needs a person"]
 
 
