@@ -182,11 +182,12 @@ class Mailbox(Protocol):
 
     def find_sent(self, local_id: str) -> str | None:
         """The MESH id of the message that we sent under this local id; None where MESH has none; the first where it
-        has several (a doubled send; its id may then be unknown: an empty string). Raises MailboxUnavailable, LookUpUnsupported.
+        has several (a doubled send; its id may then be unknown: an empty string). None also for one cut off between its
+        chunks. Raises MailboxUnavailable, CredentialsRejected, LookUpUnsupported.
         """
 
     def track(self, mesh_message_id: str) -> Tracking | None:
-        """None where MESH does not know the message (any more). Raises MailboxUnavailable."""
+        """None where MESH does not know the message (any more). Raises MailboxUnavailable, CredentialsRejected."""
 
     def close(self) -> None: ...
 

@@ -41,13 +41,14 @@ def verb_of(method: str, path: str) -> str:
 
 @dataclass(frozen=True)
 class Answer:
-    """What goes back: `cut_at` bytes of the body only, where it is set; then the connection is dropped."""
+    """What goes back. `cut_at`: only so many bytes of the body, then the connection drops; negative, see Stall."""
 
     status: int
     headers: tuple[tuple[str, str], ...]
     body: bytes
     cut_at: int | None = None
     has_length: bool = True
+    every_s: float | None = None
 
     def header(self, name: str) -> str | None:
         return next((value for key, value in self.headers if key.lower() == name.lower()), None)
@@ -124,6 +125,16 @@ class Stall(Fault):
 
     def spoil(self, answer: Answer) -> Answer:
         return replace(answer, cut_at=-self.after_bytes - 1)
+
+
+@dataclass(frozen=True)
+class Trickle(Fault):
+    """A byte of the body every so many seconds."""
+
+    every_s: float
+
+    def spoil(self, answer: Answer) -> Answer:
+        return replace(answer, every_s=self.every_s)
 
 
 @dataclass(frozen=True)
@@ -220,8 +231,7 @@ class FaultyMesh:
         class Handler(_Handler):
             mesh = proxy
 
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self._server.daemon_threads = True
+        self._server = _Server(("127.0.0.1", 0), Handler)
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True)
 
     @property
@@ -256,8 +266,15 @@ class FaultyMesh:
             count = self.counts[verb]
             return next((plan.fault for plan in self._planned[verb] if plan.first <= count <= plan.last), None)
 
-    def wait_stopped(self) -> None:
-        self._stopped.wait(60)
+    def wait_stopped(self, at_most_s: float = 60.0) -> bool:
+        return self._stopped.wait(at_most_s)
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+
+    def handle_error(self, *args: Any) -> None:
+        """A client that went away in the middle is what this proxy is for."""
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -306,10 +323,19 @@ class _Handler(BaseHTTPRequestHandler):
             self.send_header("Connection", "close")
             self.close_connection = True
         self.end_headers()
-        if answer.cut_at is None:
+        if answer.every_s is not None:
+            self._trickle(answer.body, answer.every_s)
+        elif answer.cut_at is None:
             self.wfile.write(answer.body)
         else:
             self._write_part(answer.body, answer.cut_at)
+
+    def _trickle(self, body: bytes, every_s: float) -> None:
+        for byte in body:
+            self.wfile.write(bytes([byte]))
+            self.wfile.flush()
+            if self.mesh.wait_stopped(every_s):
+                return
 
     def _write_part(self, body: bytes, cut_at: int) -> None:
         is_stall = cut_at < 0

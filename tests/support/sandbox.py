@@ -40,6 +40,7 @@ def connection(url: str, mailbox_id: str, **changes: Any) -> MeshConnection:
         "password": SecretStr(PASSWORD),
         "shared_key": SecretStr(SHARED_KEY),
         "timeout_s": 10.0,
+        "first_pause_s": 0.01,
     }
     return MeshConnection(**(settings | changes))
 
