@@ -119,11 +119,13 @@ def _rename_to_absent(aside: Path, target: Path) -> None:
     # rename() would replace an empty directory silently; one that stands there is not ours.
     if os.path.lexists(target):
         raise _PlaceTaken
-    try:
-        with storage_failures():
+    with storage_failures():
+        try:
             aside.rename(target)
-    except FileExistsError:
-        raise _PlaceTaken from None
+        except OSError as error:
+            if error.errno in (errno.EEXIST, errno.ENOTEMPTY):
+                raise _PlaceTaken from None
+            raise
 
 
 @contextmanager
@@ -243,11 +245,11 @@ class _NewFolder:
 
     def _create(self, path: Path) -> io.BufferedWriter:
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
-        try:
-            with storage_failures():
+        with storage_failures():
+            try:
                 descriptor = os.open(path, flags, FILE_MODE)
-        except FileExistsError:
-            raise ValueError("a file of this name has been written already") from None
+            except FileExistsError:
+                raise ValueError("a file of this name has been written already") from None
         return io.BufferedWriter(_LetterFile(descriptor, "wb"), 64 * 1024)
 
 

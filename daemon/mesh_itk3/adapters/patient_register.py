@@ -196,7 +196,7 @@ def _row_of(cells: Sequence[str], order: tuple[int, ...], width: int) -> _Row:
     number, status = "".join(number.split()), status.lower()
     if len(number) != _NHS_NUMBER_DIGITS or not (number.isascii() and number.isdigit()):
         raise ValueError
-    if not family_name or status not in _STATUSES:
+    if not family_name or not family_name.isprintable() or status not in _STATUSES:
         raise ValueError
     _date_of(born)
     if status_date:
