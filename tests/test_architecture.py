@@ -35,9 +35,18 @@ LONG_FILES: dict[str, str] = {
 MAX_FUNCTION_LINES = 45
 LONG_FUNCTIONS: dict[str, str] = {}
 
-BROAD_EXCEPTS: dict[str, str] = {
-    "daemon/mesh_itk3/cli.py": "the last resort: one line for the person, the type and place for the log, never a traceback",
+PER_MESSAGE = "the per-message loop: one message's fault holds up no other; it moves a state and logs an event"
+BROAD_EXCEPTS: dict[str, tuple[int, str]] = {
+    "daemon/mesh_itk3/cli.py": (1, "the last resort: one line for the person, type and place for the log, no traceback"),
+    "daemon/mesh_itk3/registry.py": (2, "foreign code: importing or making a handler may raise anything; the others go on"),
+    "daemon/mesh_itk3/scheduler.py": (1, "a job must never take the scheduler down; the next run tries again"),
+    "daemon/mesh_itk3/stages/collect.py": (1, PER_MESSAGE),
+    "daemon/mesh_itk3/stages/correlate.py": (1, PER_MESSAGE),
+    "daemon/mesh_itk3/stages/dispatch.py": (2, f"{PER_MESSAGE}; and the call of a handler, which is foreign code"),
+    "daemon/mesh_itk3/stages/interpret.py": (1, PER_MESSAGE),
+    "daemon/mesh_itk3/stages/respond.py": (1, f"{PER_MESSAGE}; MESH may have taken it, so it is looked up"),
 }
+"""How many, and why."""
 
 FORBIDDEN_NAMES = ("utils", "helpers", "manager", "misc", "common")
 
@@ -56,10 +65,18 @@ def tree_of(path: Path) -> ast.Module:
     return ast.parse(path.read_text(encoding="utf-8"), filename=str(path))
 
 
+def walk_what_runs(tree: ast.AST) -> Iterator[ast.AST]:
+    """Every node but those for the type checker only."""
+    yield tree
+    for child in ast.iter_child_nodes(tree):
+        if not (isinstance(child, ast.If) and last_name(child.test) == "TYPE_CHECKING"):
+            yield from walk_what_runs(child)
+
+
 def imports_of(path: Path) -> Iterator[str]:
-    """Absolute names of what a file imports, wherever in the file; relative imports are resolved."""
+    """Absolute names of what a file imports when it runs, wherever in the file; relative imports are resolved."""
     package = path.relative_to(ROOT).with_suffix("").parts[1:-1]
-    for node in ast.walk(tree_of(path)):
+    for node in walk_what_runs(tree_of(path)):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
@@ -72,13 +89,19 @@ def is_under(name: str, allowed: tuple[str, ...]) -> bool:
     return any(name == root or name.startswith(f"{root}.") for root in allowed)
 
 
+def last_name(node: ast.expr) -> str:
+    """`open` of both `open` and `io.open`; empty where there is none."""
+    match node:
+        case ast.Name(id=name) | ast.Attribute(attr=name):
+            return name
+    return ""
+
+
 def calls_of(path: Path) -> Iterator[tuple[str, int]]:
     """The last name of everything that is called, with its line."""
     for node in ast.walk(tree_of(path)):
-        if isinstance(node, ast.Call):
-            match node.func:
-                case ast.Name(id=name) | ast.Attribute(attr=name):
-                    yield name, node.lineno
+        if isinstance(node, ast.Call) and (name := last_name(node.func)):
+            yield name, node.lineno
 
 
 ALL_SOURCE = source_files(CORE, HANDLERS)
@@ -176,9 +199,7 @@ def is_broad(kind: ast.expr | None) -> bool:
             return True
         case ast.Tuple(elts=kinds):
             return any(map(is_broad, kinds))
-        case ast.Name(id=name) | ast.Attribute(attr=name):
-            return name in {"Exception", "BaseException"}
-    return False
+    return last_name(kind) in {"Exception", "BaseException"}
 
 
 def only_tidies_up(node: ast.ExceptHandler) -> bool:
@@ -186,21 +207,19 @@ def only_tidies_up(node: ast.ExceptHandler) -> bool:
     return isinstance(node.body[-1], ast.Raise) and node.body[-1].exc is None
 
 
+def broad_excepts(path: Path) -> int:
+    """How many places take every exception and do not raise it again; `suppress(Exception)` is one too."""
+    nodes = list(ast.walk(tree_of(path)))
+    handlers = [node for node in nodes if isinstance(node, ast.ExceptHandler) and is_broad(node.type)]
+    calls = [node for node in nodes if isinstance(node, ast.Call)]
+    hidden = [call for call in calls if last_name(call.func) == "suppress" and any(map(is_broad, call.args))]
+    return sum(not only_tidies_up(node) for node in handlers) + len(hidden)
+
+
 @each_file
 def test_broad_except_stands_only_where_a_reason_stands(path):
-    nodes = list(ast.walk(tree_of(path)))
-    caught = [
-        f"line {n.lineno}" for n in nodes if isinstance(n, ast.ExceptHandler) and is_broad(n.type) and not only_tidies_up(n)
-    ]
-    hidden = [
-        f"line {node.lineno}"
-        for node in nodes
-        if isinstance(node, ast.Call)
-        and getattr(node.func, "attr", getattr(node.func, "id", "")) == "suppress"
-        and any(map(is_broad, node.args))
-    ]
-    if relative(path) not in BROAD_EXCEPTS:
-        assert caught + hidden == []
+    allowed, _reason = BROAD_EXCEPTS.get(relative(path), (0, ""))
+    assert broad_excepts(path) == allowed
 
 
 @each_file
@@ -216,6 +235,3 @@ def test_exception_to_a_rule_is_still_needed(listed):
     assert path.exists()
     if listed in LONG_FILES:
         assert len(path.read_text(encoding="utf-8").splitlines()) > MAX_FILE_LINES
-    if listed in BROAD_EXCEPTS:
-        nodes = ast.walk(tree_of(path))
-        assert any(isinstance(node, ast.ExceptHandler) and is_broad(node.type) for node in nodes)
