@@ -53,7 +53,7 @@ def die() -> None:
 def wrap(daemon: Daemon, port: str, method: str, when: str, nth: int) -> None:
     """Puts the dying port where the composed daemon has the living one."""
     if port == "handler":
-        for loaded in daemon.registry.all:
+        for loaded in filter(None, (found.loaded for found in daemon.registry.all)):
             object.__setattr__(loaded, "handler", Dying(loaded.handler, method, when, nth))
     elif port == "mailbox":
         for mailbox_id, mailbox in daemon.mailboxes.items():

@@ -1,0 +1,121 @@
+"""A practice with a configuration of its own, driven as its users drive it: by the command line, as real processes."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from mesh_itk3.simulator.hospital import Answers, Hospital
+from mesh_itk3.simulator.patients import write_register
+from support.sandbox import HOSPITAL, PASSWORD, PRACTICE, SHARED_KEY
+
+COMMAND = [sys.executable, "-m", "mesh_itk3"]
+DEADLINE_S = 60.0
+
+
+@dataclass
+class Practice:
+    """`directory` holds configuration, register, ledger, payloads and letters."""
+
+    directory: Path
+    url: str
+    extra: str = ""
+    """More TOML tables."""
+    mailbox_extra: str = ""
+    """More keys of the mailbox."""
+
+    def __post_init__(self) -> None:
+        self.directory.mkdir(parents=True, exist_ok=True)
+        write_register(self.directory / "patients.csv", datetime.now(UTC).date())
+        self.configure()
+
+    @property
+    def config(self) -> Path:
+        return self.directory / "mesh-itk3.toml"
+
+    def configure(self) -> None:
+        self.config.write_text(f"""\
+state_directory = "{self.directory}/state"
+[mesh]
+environment = "sandbox"
+url = "{self.url}"
+shared_key = "{SHARED_KEY}"
+[mailboxes.{PRACTICE}]
+ods_code = "A81001"
+password = "{PASSWORD}"
+poll_interval_s = 1
+{self.mailbox_extra}
+[patients]
+source = "csv"
+file = "{self.directory}/patients.csv"
+{self.extra}
+""")
+        self.config.chmod(0o600)
+
+    def command(self, *arguments: str, expect: int | None = 0) -> subprocess.CompletedProcess[str]:
+        """Runs `mesh-itk3 …` with this configuration; `expect=None` takes any exit code."""
+        done = subprocess.run(
+            [*COMMAND, *arguments, "--config", str(self.config)],
+            capture_output=True,
+            text=True,
+            timeout=DEADLINE_S,
+            check=False,
+        )
+        assert expect is None or done.returncode == expect, f"exit {done.returncode}: {done.stderr[-3000:]}"
+        return done
+
+    def once(self, expect: int | None = 0) -> subprocess.CompletedProcess[str]:
+        return self.command("run", "--once", expect=expect)
+
+    def messages(self) -> list[dict[str, Any]]:
+        found: list[dict[str, Any]] = json.loads(self.command("messages", "--json").stdout)["messages"]
+        return found
+
+    def message(self, mesh_message_id: str) -> dict[str, Any]:
+        return next(message for message in self.messages() if message["mesh_message_id"] == mesh_message_id)
+
+    def letters(self) -> list[Path]:
+        """Every filed letter's directory."""
+        return sorted(path.parent for path in (self.directory / "state" / "letters").glob("*/*/metadata.json"))
+
+    def letter(self, mesh_message_id: str) -> Path | None:
+        """The filed letter of this message."""
+        for letter in self.letters():
+            if json.loads((letter / "metadata.json").read_text())["mesh_message_id"] == mesh_message_id:
+                return letter
+        return None
+
+    @contextmanager
+    def running(self) -> Iterator[subprocess.Popen[bytes]]:
+        """The daemon as a process, its log in `daemon.log`; ended with SIGTERM."""
+        with (self.directory / "daemon.log").open("ab") as log:
+            process = subprocess.Popen([*COMMAND, "run", "--config", str(self.config)], stderr=log, stdout=log)
+        try:
+            yield process
+        finally:
+            if process.poll() is None:
+                process.send_signal(signal.SIGTERM)
+            process.wait(30)
+
+    def logged(self, event: str) -> list[dict[str, Any]]:
+        """The lines of `daemon.log` with this event."""
+        lines = (self.directory / "daemon.log").read_text().splitlines()
+        return [line for line in map(json.loads, lines) if line["event"] == event]
+
+
+def a_hospital(url: str) -> Hospital:
+    return Hospital(url, HOSPITAL, PASSWORD, SHARED_KEY)
+
+
+def codes(answers: Answers) -> tuple[str | None, str | None]:
+    """Infrastructure and business code that came back."""
+    one, other = answers.to("infrastructure"), answers.to("business")
+    return (one.code if one else None, other.code if other else None)
