@@ -295,7 +295,8 @@ def _stop_quietly() -> int:
 def call(arguments: Sequence[str]) -> int:
     """Runs one command and returns its exit code; whatever happens, a person reads one line and no traceback."""
     try:
-        return int(app(list(arguments), prog_name="mesh-itk3", standalone_mode=False) or 0)
+        exit_code = int(app(list(arguments), prog_name="mesh-itk3", standalone_mode=False) or 0)
+        sys.stdout.flush()  # here, where a reader that has gone is expected, not when the interpreter ends
     except CommandRefused as refused:
         say_error(str(refused))
         return refused.exit_code
@@ -308,6 +309,7 @@ def call(arguments: Sequence[str]) -> int:
         return _stop_quietly()
     except Exception as error:  # noqa: BLE001 - the last resort: a person gets one line, the log the type and the place
         return _failure(error)
+    return exit_code
 
 
 def main() -> None:
