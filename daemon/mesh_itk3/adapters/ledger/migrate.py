@@ -39,7 +39,18 @@ class MigrationResult:
     """The copy of the ledger as it was: only where there was one, in a file."""
 
 
-def migrate(url: str, now: datetime) -> MigrationResult:
+@dataclass(frozen=True, slots=True)
+class Migrations:
+    """Where the steps are, and which is the last."""
+
+    directory: Path
+    revision: str
+
+
+SHIPPED: Final = Migrations(Path(__file__).parent / "migrations", REVISION)
+
+
+def migrate(url: str, now: datetime, migrations: Migrations = SHIPPED) -> MigrationResult:
     """Makes the ledger where there is none, and brings an older one up to date in one transaction. Safe to repeat.
 
     An existing SQLite ledger is first copied, consistently, to a file beside it. While a SQLite ledger changes, its
@@ -50,11 +61,10 @@ def migrate(url: str, now: datetime) -> MigrationResult:
     try:
         if database.sqlite_file and not database.sqlite_file.exists():
             create_sqlite_file(database.sqlite_file)
-        found = _revision(database)
-        if found == REVISION:
-            return MigrationResult(upgraded=False, revision=REVISION, backup=None)
+        if _revision(database) == migrations.revision:
+            return MigrationResult(upgraded=False, revision=migrations.revision, backup=None)
         with _nobody_collects(database, now):
-            return _upgrade(database, now)
+            return _upgrade(database, now, migrations)
     finally:
         database.close()
 
@@ -77,7 +87,7 @@ def require_current_schema(database: Database) -> None:
     if found is None:
         raise LedgerUnavailable("there is no ledger here yet: `mesh-itk3 run` makes it")
     if found != REVISION:
-        _require_known(found)
+        _require_known(found, SHIPPED)
         raise LedgerUnavailable(f"the ledger has the older schema {found}: `mesh-itk3 run` brings it up to date")
 
 
@@ -100,46 +110,48 @@ def _read_revision(connection: Connection) -> str | None:
     return None
 
 
-def _upgrade(database: Database, now: datetime) -> MigrationResult:
+def _upgrade(database: Database, now: datetime, migrations: Migrations) -> MigrationResult:
     with database.writing() as connection:
         if not database.is_sqlite:
             connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _MIGRATION_LOCK})
         # Read again: whoever held the lock before us may have done it.
         found = _read_revision(connection)
-        if found == REVISION:
-            return MigrationResult(upgraded=False, revision=REVISION, backup=None)
+        if found == migrations.revision:
+            return MigrationResult(upgraded=False, revision=migrations.revision, backup=None)
         if found is not None:
-            _require_known(found)
+            _require_known(found, migrations)
         backup = _back_up(database.sqlite_file, found, now) if database.sqlite_file and found else None
-        _run_migrations(connection)
-    return MigrationResult(upgraded=True, revision=REVISION, backup=backup)
+        _run_migrations(connection, migrations)
+    return MigrationResult(upgraded=True, revision=migrations.revision, backup=backup)
 
 
-def _run_migrations(connection: Connection) -> None:
+def _run_migrations(connection: Connection, migrations: Migrations) -> None:
     # Imported here: Alembic is needed once in a ledger's life, and not by commands that only read.
     from alembic import command
 
-    config = _alembic_config()
+    config = alembic_config(migrations)
     config.attributes["connection"] = connection
-    command.upgrade(config, "head")
+    command.upgrade(config, migrations.revision)
 
 
-def _alembic_config() -> Config:
+def alembic_config(migrations: Migrations) -> Config:
+    """What Alembic has to be told, without a file of its own."""
     from alembic.config import Config
 
     config = Config()
-    config.set_main_option("script_location", str(Path(__file__).parent / "migrations").replace("%", "%%"))
+    config.set_main_option("script_location", str(migrations.directory).replace("%", "%%"))
     config.set_main_option("path_separator", "os")
     return config
 
 
-def _require_known(revision: str) -> None:
+def _require_known(revision: str, migrations: Migrations) -> None:
     from alembic.script import ScriptDirectory
 
-    known = {script.revision for script in ScriptDirectory.from_config(_alembic_config()).walk_revisions()}
+    known = {script.revision for script in ScriptDirectory.from_config(alembic_config(migrations)).walk_revisions()}
     if revision not in known:
         raise LedgerUnavailable(
-            f"the ledger's schema {revision} is newer than this program, which knows {REVISION}: install the newer version"
+            f"the ledger's schema {revision} is newer than this program, which knows {migrations.revision}:"
+            " install the newer version"
         )
 
 

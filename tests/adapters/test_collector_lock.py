@@ -1,0 +1,102 @@
+"""SQLite: one collector for the whole ledger, by a lock of the operating system that dies with its holder."""
+
+import subprocess
+import sys
+
+import pytest
+
+from mesh_itk3.adapters.ledger import migrate, open_ledger
+from mesh_itk3.ports import HeldByAnother
+from support.ledger_rows import HERE, NOW, THERE, claimed, record
+
+HOLD = """
+import sys
+from datetime import UTC, datetime
+from mesh_itk3.adapters.ledger import open_ledger
+ledger = open_ledger(sys.argv[1], owner="holder")
+ledger.hold(["X26ABC1"], datetime.now(UTC))
+print("held", flush=True)
+sys.stdin.read()
+"""
+
+
+@pytest.fixture
+def url(tmp_path) -> str:
+    url = f"sqlite:///{tmp_path}/ledger.db"
+    migrate(url, NOW)
+    return url
+
+
+@pytest.fixture
+def holder(url):
+    """A second process that holds the ledger until it is killed."""
+    process = subprocess.Popen([sys.executable, "-c", HOLD, url], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    assert process.stdout.readline() == "held\n"
+    yield process
+    process.kill()
+    process.wait(timeout=10)
+    process.stdin.close()
+    process.stdout.close()
+
+
+@pytest.fixture
+def ledger(url):
+    ledger = open_ledger(url, owner="this")
+    yield ledger
+    ledger.close()
+
+
+def test_a_second_process_is_told_which_one_holds_the_ledger(ledger, holder):
+    with pytest.raises(HeldByAnother, match=rf"\bpid {holder.pid}\b"):
+        ledger.hold([HERE], NOW)
+
+
+def test_the_lock_stands_for_every_mailbox_of_the_ledger(ledger, holder):
+    with pytest.raises(HeldByAnother):
+        ledger.hold([THERE], NOW)
+
+
+def test_the_lock_is_free_the_moment_its_holder_is_killed(ledger, holder):
+    holder.kill()
+    holder.wait(timeout=10)
+
+    ledger.hold([HERE], NOW)
+
+
+def test_commands_that_do_not_collect_need_no_lock(ledger, holder):
+    record(ledger, 1)
+
+    assert claimed(ledger)
+
+
+def test_hold_may_be_repeated_and_release_frees(ledger, url):
+    other = open_ledger(url, owner="other")
+    ledger.hold([HERE], NOW)
+    ledger.hold([HERE, THERE], NOW)
+    with pytest.raises(HeldByAnother):
+        other.hold([HERE], NOW)
+
+    ledger.release()
+    ledger.release()
+
+    other.hold([HERE], NOW)
+    other.close()
+    ledger.hold([HERE], NOW)
+
+
+def test_a_program_started_by_the_holder_does_not_keep_the_lock(ledger, url):
+    ledger.hold([HERE], NOW)
+    child = subprocess.Popen([sys.executable, "-c", "import sys; sys.stdin.read()"], stdin=subprocess.PIPE, close_fds=False)
+    try:
+        ledger.release()
+        other = open_ledger(url, owner="other")
+        other.hold([HERE], NOW)
+        other.close()
+    finally:
+        child.communicate(timeout=10)
+
+
+def test_the_lock_file_is_for_its_owner_only(ledger, tmp_path):
+    ledger.hold([HERE], NOW)
+
+    assert (tmp_path / "ledger.db.lock").stat().st_mode & 0o777 == 0o600

@@ -1,0 +1,287 @@
+"""One contract for every ledger, on SQLite and on PostgreSQL: receiving, steps, what is known."""
+
+from datetime import datetime, timedelta, timezone
+
+import pytest
+import sqlalchemy as sa
+
+from mesh_itk3.lifecycle import State
+from mesh_itk3.ports import (
+    Kind,
+    LedgerConflict,
+)
+from mesh_itk3.reasons import Reason
+from support.ledger_rows import (
+    HERE,
+    HOSPITAL,
+    NOW,
+    THERE,
+    a_message,
+    a_payload,
+    a_response,
+    a_step,
+    an_entry,
+    claimed,
+    key,
+    later,
+    record,
+)
+
+# ------------------------------------------------------------------------------------------------ collect
+
+
+def test_everything_that_collect_knows_comes_back(ledger):
+    received = a_message(linked_message_id="20240501_LINKED")
+    ledger.record_received(received, an_entry())
+
+    found = ledger.get(key())
+
+    assert found.state is State.RECEIVED
+    for name in ("key", "workflow_id", "kind", "received_at", "sender_mailbox_id", "local_id", "linked_message_id", "payload"):
+        assert getattr(found, name) == getattr(received, name)
+    assert (found.attempts, found.interrupted, found.is_alone, found.warnings) == (0, 0, False, ())
+    assert ledger.timeline(key()) == [an_entry()]
+
+
+def test_a_time_comes_back_exact_and_in_utc_whatever_zone_it_came_in(ledger):
+    in_summer = datetime(2024, 5, 1, 13, 0, 0, 1, tzinfo=timezone(timedelta(hours=1)))
+    ledger.record_received(a_message(received_at=in_summer), an_entry())
+
+    found = ledger.get(key()).received_at
+
+    assert found == in_summer
+    assert found.utcoffset() == timedelta(0)
+
+
+def test_a_time_without_a_zone_is_refused_as_a_fault_of_ours(ledger):
+    with pytest.raises(sa.exc.StatementError):
+        ledger.record_received(a_message(received_at=datetime(2024, 5, 1)), an_entry())  # noqa: DTZ001
+
+
+def test_a_message_is_recorded_once(ledger):
+    record(ledger, 1)
+
+    with pytest.raises(LedgerConflict):
+        record(ledger, 1)
+
+    assert len(ledger.timeline(key())) == 1
+
+
+def test_the_same_mesh_message_id_in_two_mailboxes_is_two_messages(ledger):
+    record(ledger, 1)
+    record(ledger, 1, mailbox_id=THERE)
+
+    assert ledger.get(key(1, HERE)).key != ledger.get(key(1, THERE)).key
+
+
+def test_a_foreign_message_is_taken_over_when_its_handler_is_installed(ledger):
+    ledger.record_received(a_message(payload=None), an_entry("left"), state=State.FOREIGN)
+    assert ledger.get(key()).payload is None
+
+    ledger.record_received(a_message(received_at=later(days=1)), an_entry("received"))
+
+    found = ledger.get(key())
+    assert (found.state, found.payload, found.received_at) == (State.RECEIVED, a_payload(), later(days=1))
+    assert [entry.outcome for entry in ledger.timeline(key())] == ["left", "received"]
+
+
+def test_known_tells_only_those_that_exist_among_any_number_of_ids(ledger):
+    record(ledger, 1, 2)
+    ids = [key(number).mesh_message_id for number in range(1, 2001)]
+
+    assert set(ledger.known(HERE, ids)) == {key(1).mesh_message_id, key(2).mesh_message_id}
+    assert ledger.known(HERE, []) == {}
+    assert ledger.known(THERE, ids) == {}
+
+
+def test_a_lost_payload_is_replaced(ledger):
+    record(ledger, 1)
+
+    ledger.replace_payload(key(), a_payload(7), an_entry("downloaded_again"))
+
+    assert ledger.get(key()).payload == a_payload(7)
+    assert ledger.timeline(key())[-1].outcome == "downloaded_again"
+    with pytest.raises(LedgerConflict):
+        ledger.replace_payload(key(9), a_payload(9), an_entry())
+
+
+def test_acknowledged_messages_say_when(ledger):
+    record(ledger, 1, 2, 3)
+
+    ledger.record_acknowledged([key(1), key(3)], later(minutes=1))
+
+    assert [ledger.get(key(number)).acknowledged_at for number in (1, 2, 3)] == [later(minutes=1), None, later(minutes=1)]
+
+
+# ------------------------------------------------------------------------------------------------ steps
+
+
+def test_a_step_changes_what_it_names_and_nothing_else(ledger):
+    record(ledger, 1)
+    changes = {
+        "kind": Kind.RESPONSE,
+        "message_header_id": "E7D1C5E6",
+        "event_code": "ITK003D",
+        "document_id": "https://tools.ietf.org/html/rfc4122|123",
+        "is_replacement": True,
+        "bus_ack_requested": None,
+        "inf_ack_requested": False,
+        "response_code": "20013",
+        "handler": "transfer_of_care",
+        "attempts": 2,
+        "due_at": later(minutes=1),
+        "reason": Reason.HANDLER_ASKED,
+        "decision_code": "30001",
+        "decided_by": "Dr A",
+        "decided_at": NOW,
+        "accepted_at": NOW,
+        "finished_at": NOW,
+        "warnings": ("sender_reference_missing", "priority_present"),
+        "duplicate_of": "20240501_FIRST",
+        "differs_from_first": True,
+        "linked_message_id": "20240501_LINKED",
+    }
+
+    ledger.apply([a_step(1, **changes)])
+
+    found = ledger.get(key())
+    assert {name: getattr(found, name) for name in changes} == changes
+    assert (found.state, found.local_id, found.payload) == (State.ACCEPTED, "local-1", a_payload())
+    ledger.apply([a_step(1, State.ACCEPTED, State.PARKED, parked_from=State.ACCEPTED)])
+    assert ledger.get(key()).parked_from is State.ACCEPTED
+    assert ledger.get(key()).warnings == changes["warnings"]
+
+
+def test_a_step_on_a_message_that_has_moved_is_a_conflict_and_undoes_the_whole_batch(ledger):
+    record(ledger, 1, 2, 3)
+    ledger.apply([a_step(2, new=State.REJECTED)])
+
+    with pytest.raises(LedgerConflict):
+        ledger.apply([a_step(1, responses=[a_response(1)]), a_step(2), a_step(3, handler="h")])
+
+    assert [ledger.get(key(number)).state for number in (1, 2, 3)] == [State.RECEIVED, State.REJECTED, State.RECEIVED]
+    assert ledger.response_by(local_id="infrastructure-1") is None
+    assert len(ledger.timeline(key(1))) == 1
+
+
+def test_a_step_on_a_message_that_is_not_there_is_a_conflict(ledger):
+    with pytest.raises(LedgerConflict):
+        ledger.apply([a_step(1)])
+
+
+def test_a_step_ends_the_claim(ledger):
+    record(ledger, 1)
+    claimed(ledger)
+
+    ledger.apply([a_step(1, State.RECEIVED, State.RECEIVED)])
+
+    assert claimed(ledger) == [key()]
+
+
+def test_a_batch_may_mix_steps_of_different_shapes_and_move_one_message_twice(ledger):
+    record(ledger, 1, 2)
+
+    ledger.apply(
+        [
+            a_step(1, handler="h", responses=[a_response(1)]),
+            a_step(2, new=State.REJECTED, response_code="20006", responses=[a_response(2, response_code="20006")]),
+            a_step(1, State.ACCEPTED, State.COMPLETED, finished_at=NOW, responses=[a_response(1, "business")]),
+        ]
+    )
+
+    assert [ledger.get(key(number)).state for number in (1, 2)] == [State.COMPLETED, State.REJECTED]
+    assert [entry.outcome for entry in ledger.timeline(key(1))] == ["received", "accepted", "completed"]
+    assert [each.level for each in ledger.responses_to(key(1))] == ["infrastructure", "business"]
+
+
+def test_at_most_one_response_per_level_is_ever_owed(ledger):
+    record(ledger, 1)
+    ledger.apply([a_step(1, responses=[a_response(1)])])
+
+    with pytest.raises(LedgerConflict):
+        ledger.apply([a_step(1, State.ACCEPTED, State.COMPLETED, responses=[a_response(1, local_id="another")])])
+
+    assert ledger.get(key()).state is State.ACCEPTED
+
+
+def test_a_local_id_belongs_to_one_response(ledger):
+    record(ledger, 1, 2)
+    ledger.apply([a_step(1, responses=[a_response(1)])])
+
+    with pytest.raises(LedgerConflict):
+        ledger.apply([a_step(2, responses=[a_response(2, local_id="infrastructure-1")])])
+
+
+def test_a_person_decides_without_holding_the_mailbox(ledger, open_another):
+    ledger.hold([HERE], NOW)
+    record(ledger, 1)
+    ledger.apply([a_step(1)])
+    ledger.apply([a_step(1, State.ACCEPTED, State.AWAITING_DECISION)])
+
+    person = open_another("command:3")
+    person.apply([a_step(1, State.AWAITING_DECISION, State.ACCEPTED, decision_code="30002", decided_by="Dr A")])
+
+    assert ledger.get(key()).decision_code == "30002"
+
+
+def test_the_timeline_cannot_be_rewritten(ledger):
+    record(ledger, 1)
+
+    with pytest.raises(sa.exc.DBAPIError), ledger._database._writer.begin() as connection:
+        connection.execute(sa.text("UPDATE message_event SET outcome = 'nothing happened'"))
+
+    assert ledger.timeline(key()) == [an_entry()]
+
+
+# ------------------------------------------------------------------------------------------------ duplicates
+
+
+@pytest.mark.parametrize("asked", ["E7D1C5E6-AA", "e7d1c5e6-aa", "urn:uuid:E7D1C5E6-AA", " urn:uuid:e7d1c5e6-aa\n"])
+def test_an_accepted_message_is_known_by_its_id_in_any_spelling(ledger, asked):
+    record(ledger, 1)
+    ledger.apply([a_step(1, message_header_id="urn:uuid:E7D1c5e6-AA", accepted_at=NOW)])
+
+    assert ledger.is_accepted(HERE, HOSPITAL, asked).key == key()
+
+
+def test_known_means_accepted_in_the_same_mailbox_from_the_same_sender(ledger):
+    record(ledger, 1, 2)
+    ledger.apply([a_step(1, message_header_id="A"), a_step(2, new=State.REJECTED, message_header_id="B")])
+
+    assert ledger.is_accepted(HERE, HOSPITAL, "A")
+    assert ledger.is_accepted(HERE, HOSPITAL, "B") is None
+    assert ledger.is_accepted(THERE, HOSPITAL, "A") is None
+    assert ledger.is_accepted(HERE, "X26HC002", "A") is None
+    assert ledger.is_accepted(HERE, None, "A") is None
+
+
+def test_no_sender_equals_no_sender(ledger):
+    ledger.record_received(a_message(1, sender_mailbox_id=None), an_entry())
+    ledger.apply([a_step(1, message_header_id="A")])
+
+    assert ledger.is_accepted(HERE, None, "A")
+
+
+def test_a_message_stays_known_whatever_becomes_of_it_afterwards(ledger):
+    record(ledger, 1)
+    ledger.apply([a_step(1, message_header_id="A")])
+    ledger.apply([a_step(1, State.ACCEPTED, State.PARKED)])
+
+    assert ledger.is_accepted(HERE, HOSPITAL, "A").state is State.PARKED
+
+
+def test_the_first_accepted_one_is_named(ledger):
+    record(ledger, 1, 2)
+    ledger.apply([a_step(2, message_header_id="A", accepted_at=NOW)])
+    ledger.apply([a_step(1, message_header_id="A", accepted_at=later(hours=1))])
+
+    assert ledger.is_accepted(HERE, HOSPITAL, "A").key == key(2)
+
+
+def test_a_document_is_known_by_system_and_value(ledger):
+    record(ledger, 1)
+    ledger.apply([a_step(1, document_id="https://tools.ietf.org/html/rfc4122|URN:UUID:AbC")])
+
+    assert ledger.is_document_accepted(HERE, HOSPITAL, "https://tools.ietf.org/html/rfc4122|abc").key == key()
+    assert ledger.is_document_accepted(HERE, HOSPITAL, "|abc") is None
+    assert ledger.is_document_accepted(THERE, HOSPITAL, "https://tools.ietf.org/html/rfc4122|abc") is None

@@ -1,0 +1,202 @@
+"""How connections are set up, what a query costs in a large ledger, and what becomes of a driver's errors."""
+
+import sqlite3
+from contextlib import closing, contextmanager
+
+import pytest
+import sqlalchemy as sa
+
+from mesh_itk3.adapters.ledger import migrate, open_ledger
+from mesh_itk3.adapters.ledger.engine import connect
+from mesh_itk3.adapters.ledger.failures import ledger_failures
+from mesh_itk3.lifecycle import ResponseState, State
+from mesh_itk3.ports import Kind, LedgerConflict, LedgerUnavailable, ResponseStep
+from support.ledger_rows import HERE, HOSPITAL, NOW, THERE, a_message, a_response, a_step, an_entry, key, owe_both, record, send
+
+
+@pytest.fixture
+def sqlite_ledger(tmp_path):
+    url = f"sqlite:///{tmp_path}/ledger.db"
+    migrate(url, NOW)
+    with closing(open_ledger(url, owner="this:1")) as ledger:
+        yield ledger
+
+
+def test_every_sqlite_connection_is_durable_and_checks_references(sqlite_ledger):
+    engine = sqlite_ledger._database._engine
+    pragmas = ("journal_mode", "synchronous", "foreign_keys", "busy_timeout")
+
+    connections = [engine.connect() for _ in range(12)]
+    found = [tuple(each.exec_driver_sql(f"PRAGMA {name}").scalar() for name in pragmas) for each in connections]
+    for each in connections:
+        each.close()
+
+    # synchronous 2 is FULL: https://www.sqlite.org/pragma.html#pragma_synchronous
+    assert set(found) == {("wal", 2, 1, 15000)}
+
+
+@pytest.mark.postgres
+def test_postgresql_commits_are_synchronous_and_bounded_in_time(new_postgresql):
+    database = connect(new_postgresql)
+    with database.reading() as connection:
+        settings = ("synchronous_commit", "TimeZone", "lock_timeout", "statement_timeout")
+        found = [connection.execute(sa.text(f"SHOW {name}")).scalar() for name in settings]
+    database.close()
+
+    assert found == ["on", "UTC", "15s", "1min"]
+
+
+def test_a_writer_takes_the_lock_before_it_reads(sqlite_ledger):
+    other = sqlite3.connect(sqlite_ledger._database.sqlite_file, timeout=0)
+
+    with sqlite_ledger._database.writing(), pytest.raises(sqlite3.OperationalError, match="locked"):
+        other.execute("BEGIN IMMEDIATE")
+
+    other.close()
+
+
+def test_a_reader_is_not_held_up_by_a_writer(sqlite_ledger):
+    record(sqlite_ledger, 1)
+    with sqlite_ledger._database.writing():
+        assert sqlite_ledger.get(key(1)).state is State.RECEIVED
+
+
+# ------------------------------------------------------------------------------------------------ cost in a large ledger
+
+
+@contextmanager
+def statements_of(ledger):
+    """Every statement that the ledger executes meanwhile, with its parameters."""
+    seen: list[tuple[str, object]] = []
+
+    def note(_connection, _cursor, statement, parameters, _context, is_many):
+        seen.append((statement, parameters[0] if is_many else parameters))
+
+    engine = ledger._database._engine
+    sa.event.listen(engine, "before_cursor_execute", note)
+    sa.event.listen(ledger._database._writer, "before_cursor_execute", note)
+    yield seen
+    sa.event.remove(engine, "before_cursor_execute", note)
+    sa.event.remove(ledger._database._writer, "before_cursor_execute", note)
+
+
+PATH = {
+    "known": lambda ledger: ledger.known(HERE, [key(1).mesh_message_id, key(2).mesh_message_id]),
+    "record_received": lambda ledger: ledger.record_received(a_message(7), an_entry()),
+    "record_acknowledged": lambda ledger: ledger.record_acknowledged([key(1)], NOW),
+    "claim": lambda ledger: ledger.claim(State.RECEIVED, (Kind.MESSAGE,), [HERE], NOW, 5),
+    "claim in two mailboxes": lambda ledger: ledger.claim(State.RECEIVED, (Kind.MESSAGE,), [HERE, THERE], NOW, 5),
+    "recover": lambda ledger: ledger.recover([HERE], NOW),
+    "is_accepted": lambda ledger: ledger.is_accepted(HERE, HOSPITAL, "A"),
+    "is_document_accepted": lambda ledger: ledger.is_document_accepted(HERE, HOSPITAL, "s|A"),
+    "apply": lambda ledger: ledger.apply([a_step(3, responses=[a_response(3)])]),
+    "claim_responses": lambda ledger: ledger.claim_responses(HERE, NOW, 5),
+    "sent_responses": lambda ledger: ledger.sent_responses(HERE, NOW, 5),
+    "apply_responses": lambda ledger: ledger.apply_responses(
+        [ResponseStep("business-1", ResponseState.OWED, ResponseState.SENT, an_entry(), {"sent_at": NOW})]
+    ),
+    "response_by mesh_message_id": lambda ledger: ledger.response_by(mesh_message_id="A"),
+    "response_by local_id": lambda ledger: ledger.response_by(local_id="A"),
+    "response_by message_header_id": lambda ledger: ledger.response_by(message_header_id="A"),
+    "sweep": lambda ledger: ledger.sweep(["M/2024-05/a.bin"], lambda name: None),
+    "find": lambda ledger: ledger.find("A"),
+    "get": lambda ledger: ledger.get(key(1)),
+    "timeline": lambda ledger: ledger.timeline(key(1)),
+    "responses_to": lambda ledger: ledger.responses_to(key(1)),
+    "has_work": lambda ledger: ledger.has_work([HERE]),
+    "make_all_due": lambda ledger: ledger.make_all_due([HERE]),
+}
+
+
+@pytest.mark.parametrize("name", PATH)
+def test_the_cost_of_a_step_does_not_grow_with_the_ledger(sqlite_ledger, name):
+    """No statement of the path reads a table from end to end."""
+    owe_both(sqlite_ledger, 1)
+    owe_both(sqlite_ledger, 2)
+    send(sqlite_ledger, "infrastructure-2")
+    record(sqlite_ledger, 3, 4)
+
+    with statements_of(sqlite_ledger) as seen:
+        PATH[name](sqlite_ledger)
+
+    planned = [(sql, parameters) for sql, parameters in seen if sql.split()[0] in ("SELECT", "UPDATE", "INSERT")]
+    assert planned
+    with closing(sqlite3.connect(sqlite_ledger._database.sqlite_file)) as reader:
+        for sql, parameters in planned:
+            plan = [row[3] for row in reader.execute(f"EXPLAIN QUERY PLAN {sql}", parameters)]
+            for table in ("message", "message_event", "response", "response_body", "infrastructure"):
+                assert f"SCAN {table}" not in {line.split(" USING")[0] for line in plan}, (sql, plan)
+
+
+# ------------------------------------------------------------------------------------------------ errors
+
+
+def _an_error(text: str, code: int, name: str) -> sqlite3.Error:
+    error = sqlite3.OperationalError(text)
+    error.sqlite_errorcode, error.sqlite_errorname = code, name
+    return error
+
+
+@pytest.mark.parametrize(
+    ("code", "says"),
+    [
+        (sqlite3.SQLITE_FULL, "full"),
+        (sqlite3.SQLITE_IOERR_FSYNC, "failed to read or write"),
+        (sqlite3.SQLITE_CORRUPT, "damaged"),
+        (sqlite3.SQLITE_BUSY, "another process"),
+        (sqlite3.SQLITE_READONLY, "cannot be written"),
+    ],
+)
+def test_what_the_driver_raises_is_said_in_words_without_values(code, says):
+    with pytest.raises(LedgerUnavailable, match=says) as unavailable, ledger_failures():
+        raise sa.exc.OperationalError("UPDATE message", {"secret": 1}, _an_error("near SMITH", code, "NAME"))
+
+    assert "SMITH" not in str(unavailable.value)
+    assert "secret" not in str(unavailable.value)
+
+
+def test_a_disk_that_is_full_makes_the_ledger_unavailable_and_loses_nothing_written(tmp_path):
+    url = f"sqlite:///{tmp_path}/ledger.db"
+    migrate(url, NOW)
+    with closing(open_ledger(url, owner="this:1")) as ledger:
+        record(ledger, 1)
+        # The size of a database is bounded per connection: fill the one connection there is.
+        with ledger._database.writing() as connection:
+            pages = connection.exec_driver_sql("PRAGMA page_count").scalar()
+            connection.exec_driver_sql(f"PRAGMA max_page_count = {pages + 1}")
+
+        def fill() -> None:
+            for number in range(2, 500):
+                record(ledger, number)
+
+        with pytest.raises(LedgerUnavailable, match="full"):
+            fill()
+        assert ledger.get(key(1)) is not None
+
+
+def test_bytes_and_ids_never_stand_in_the_text_of_an_error(sqlite_ledger):
+    record(sqlite_ledger, 1)
+    sqlite_ledger.apply([a_step(1, responses=[a_response(1, body=b"SMITH")])])
+
+    with pytest.raises(LedgerConflict) as conflict:
+        sqlite_ledger.apply([a_step(1, State.ACCEPTED, State.COMPLETED, responses=[a_response(1, body=b"SMITH")])])
+
+    chain, error = "", conflict.value
+    while error is not None:
+        chain, error = chain + str(error), error.__cause__
+    assert "SMITH" not in chain
+    assert "infrastructure-1" not in chain
+
+
+def test_a_ledger_that_another_process_holds_for_too_long_is_unavailable_not_wrong(sqlite_ledger):
+    with closing(sqlite3.connect(sqlite_ledger._database.sqlite_file)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        # The one connection of the pool waits no longer than the test wants to.
+        with sqlite_ledger._database.reading() as connection:
+            connection.exec_driver_sql("PRAGMA busy_timeout = 50")
+
+        with pytest.raises(LedgerUnavailable, match="another process"):
+            record(sqlite_ledger, 1)
+        other.execute("ROLLBACK")
+
+    record(sqlite_ledger, 1)

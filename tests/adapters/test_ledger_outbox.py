@@ -1,0 +1,180 @@
+"""The ledger's contract on both engines: responses, mailbox state, the sweep."""
+
+from datetime import datetime
+
+import pytest
+
+from mesh_itk3.lifecycle import ResponseState
+from mesh_itk3.ports import (
+    LedgerConflict,
+    MailboxState,
+    ResponseStep,
+)
+from mesh_itk3.reasons import Reason
+from support.ledger_rows import (
+    HERE,
+    NOW,
+    THERE,
+    a_message,
+    a_payload,
+    a_response,
+    a_step,
+    an_entry,
+    key,
+    later,
+    owe_both,
+    record,
+    send,
+)
+
+# ------------------------------------------------------------------------------------------------ the outbox
+
+
+def test_a_response_comes_back_byte_for_byte_with_what_it_answers(ledger):
+    record(ledger, 1)
+    ledger.apply([a_step(1, responses=[a_response(1)])])
+
+    [found] = ledger.claim_responses(HERE, NOW, 10)
+
+    expected = a_response(1)
+    for name in ("level", "response_code", "message_header_id", "local_id", "to_mailbox_id", "workflow_id", "body"):
+        assert getattr(found, name) == getattr(expected, name)
+    assert (found.key, found.state, found.created_at) == (key(), ResponseState.OWED, NOW)
+    assert found.infrastructure_state is None
+
+
+def test_a_claim_of_responses_tells_a_first_try_from_one_of_unknown_outcome(ledger):
+    record(ledger, 1)
+    ledger.apply([a_step(1, responses=[a_response(1)])])
+
+    first = ledger.claim_responses(HERE, NOW, 10)
+    second = ledger.claim_responses(HERE, later(minutes=1), 10)
+
+    assert [each.unresolved_since for each in first] == [None]
+    assert [each.unresolved_since for each in second] == [NOW]
+    assert ledger.response_by(local_id="infrastructure-1").unresolved_since == NOW
+
+
+def test_responses_are_claimed_oldest_first_within_the_mailbox_when_due(ledger):
+    for number in (1, 2, 3):
+        record(ledger, number)
+        ledger.apply([a_step(number, responses=[a_response(number)])])
+    put_off = ResponseStep("infrastructure-1", ResponseState.OWED, ResponseState.OWED, None, {"due_at": later(minutes=5)})
+    ledger.apply_responses([put_off])
+
+    assert [each.local_id for each in ledger.claim_responses(HERE, NOW, 1)] == ["infrastructure-2"]
+    due = ledger.claim_responses(HERE, later(minutes=5), 10)
+    assert [each.local_id for each in due] == ["infrastructure-1", "infrastructure-2", "infrastructure-3"]
+    assert ledger.claim_responses(THERE, later(minutes=5), 10) == []
+
+
+def test_a_business_response_carries_the_state_of_its_infrastructure_response(ledger):
+    owe_both(ledger)
+    business = ledger.claim_responses(HERE, NOW, 10)[1]
+    assert (business.level, business.infrastructure_state) == ("business", ResponseState.OWED)
+
+    send(ledger, "infrastructure-1")
+
+    [business] = ledger.claim_responses(HERE, NOW, 10)
+    assert (business.level, business.infrastructure_state) == ("business", ResponseState.SENT)
+    assert ledger.response_by(local_id="infrastructure-1").infrastructure_state is None
+
+
+def test_a_business_response_waits_while_its_infrastructure_response_waits_or_is_parked(ledger):
+    owe_both(ledger)
+    owed = ResponseState.OWED
+    ledger.apply_responses([ResponseStep("infrastructure-1", owed, owed, None, {"due_at": later(minutes=5)})])
+    assert ledger.claim_responses(HERE, NOW, 10) == []
+    assert len(ledger.claim_responses(HERE, later(minutes=5), 10)) == 2
+
+    ledger.apply_responses([ResponseStep("infrastructure-1", owed, ResponseState.PARKED)])
+
+    assert ledger.claim_responses(HERE, later(minutes=5), 10) == []
+
+
+def test_a_step_on_a_response_that_has_moved_is_a_conflict_and_undoes_the_batch(ledger):
+    owe_both(ledger)
+    send(ledger, "infrastructure-1")
+    owed = ResponseState.OWED
+
+    with pytest.raises(LedgerConflict):
+        ledger.apply_responses(
+            [
+                ResponseStep("business-1", owed, ResponseState.SENT, None, {"sent_at": NOW}),
+                ResponseStep("infrastructure-1", owed, ResponseState.PARKED, an_entry(), {"reason": Reason.SEND_REFUSED}),
+            ]
+        )
+
+    assert ledger.response_by(local_id="business-1").state is ResponseState.OWED
+
+
+def test_what_became_of_a_response_stands_in_the_timeline_of_its_message(ledger):
+    owe_both(ledger)
+
+    send(ledger, "infrastructure-1", attempts=3)
+
+    found = ledger.response_by(local_id="infrastructure-1")
+    assert (found.state, found.mesh_message_id, found.sent_at, found.attempts) == (
+        ResponseState.SENT,
+        "MESH-infrastructure-1",
+        NOW,
+        3,
+    )
+    assert ledger.timeline(key())[-1] == an_entry("sent")
+
+
+def test_sent_responses_are_offered_for_tracking_when_mesh_was_last_asked_before(ledger):
+    owe_both(ledger)
+    send(ledger, "infrastructure-1")
+    send(ledger, "business-1")
+    sent = ResponseState.SENT
+    ledger.apply_responses([ResponseStep("infrastructure-1", sent, sent, None, {"tracked_at": later(hours=2)})])
+
+    def offered(before: datetime) -> list[str]:
+        return [each.local_id for each in ledger.sent_responses(HERE, before, 10)]
+
+    assert offered(NOW) == []
+    assert offered(later(hours=1)) == ["business-1"]
+    assert offered(later(hours=3)) == ["business-1", "infrastructure-1"]
+    assert ledger.sent_responses(THERE, later(hours=3), 10) == []
+
+
+def test_a_response_is_found_by_each_of_its_ids(ledger):
+    owe_both(ledger)
+    send(ledger, "business-1")
+
+    assert ledger.response_by(mesh_message_id="MESH-business-1").local_id == "business-1"
+    assert ledger.response_by(local_id="business-1").level == "business"
+    asked = "urn:uuid:aaaaaaaa-0000-4000-8000-000000000001-BUSINESS"
+    assert ledger.response_by(message_header_id=asked).local_id == "business-1"
+    assert ledger.response_by(local_id="nothing") is None
+    assert ledger.response_by() is None
+
+
+# ------------------------------------------------------------------------------------------------ mailbox state, sweep
+
+
+def test_what_is_remembered_of_a_mailbox_is_replaced(ledger):
+    assert ledger.mailbox_state(HERE) == MailboxState(HERE)
+    first = MailboxState(HERE, last_handshake_at=NOW, last_poll_at=NOW, failures=2, reason="timeout")
+    second = MailboxState(HERE, last_handshake_at=NOW, last_poll_at=later(minutes=5), last_success_at=later(minutes=5))
+
+    for state in (first, second):
+        ledger.record_mailbox_state(state)
+        assert ledger.mailbox_state(HERE) == state
+
+
+def test_the_sweep_discards_only_what_no_row_names(ledger):
+    record(ledger, 1)
+    unnamed = [a_payload(number).name for number in range(2, 500)]
+    discarded: list[str] = []
+
+    assert ledger.sweep([a_payload(1).name, *unnamed], discarded.append) == len(unnamed)
+    assert discarded == unnamed
+
+
+def test_a_payload_name_is_never_shared(ledger):
+    record(ledger, 1)
+
+    with pytest.raises(LedgerConflict):
+        ledger.record_received(a_message(2, payload=a_payload(1)), an_entry())

@@ -1,0 +1,283 @@
+import os
+import shutil
+import sqlite3
+import stat
+from contextlib import closing
+
+import pytest
+import sqlalchemy as sa
+from alembic.script import ScriptDirectory
+
+from mesh_itk3.adapters.ledger import migrate, open_ledger, schema_revision
+from mesh_itk3.adapters.ledger.engine import connect
+from mesh_itk3.adapters.ledger.migrate import SHIPPED, Migrations, alembic_config
+from mesh_itk3.adapters.ledger.schema import REVISION, VERSION_TABLE, metadata
+from mesh_itk3.ports import HeldByAnother, LedgerUnavailable
+from support.ledger_rows import HERE, NOW, key, record
+
+
+def set_revision(url: str, revision: str) -> None:
+    database = connect(url)
+    with database.writing() as connection:
+        connection.execute(sa.text("UPDATE mesh_itk3_schema SET version_num = :revision"), {"revision": revision})
+    database.close()
+
+
+def sqlite_url(directory) -> str:
+    return f"sqlite:///{directory}/ledger.db"
+
+
+# ------------------------------------------------------------------------------------------------ the schema
+
+
+def test_the_newest_migration_is_the_one_that_this_program_reads():
+    assert ScriptDirectory.from_config(alembic_config(SHIPPED)).get_current_head() == REVISION
+
+
+def test_the_migrations_lead_to_exactly_the_tables_of_the_program_on_sqlite(tmp_path):
+    migrate(sqlite_url(tmp_path), NOW)
+    intended = sa.create_engine("sqlite://")
+    metadata.create_all(intended)
+
+    with intended.connect() as wanted, closing(sqlite3.connect(tmp_path / "ledger.db")) as found:
+        assert _sqlite_shape(found) == _sqlite_shape(wanted.connection.driver_connection)
+
+
+def _sqlite_shape(connection: sqlite3.Connection):
+    """Every table's columns, references and indexes, as the engine itself tells them."""
+    shape = {}
+    for table in metadata.tables:
+        columns = connection.execute(f"PRAGMA table_xinfo({table})").fetchall()
+        references = sorted(row[2:] for row in connection.execute(f"PRAGMA foreign_key_list({table})"))
+        indexes = sorted(row[1:] for row in connection.execute(f"PRAGMA index_list({table})"))
+        shape[table] = columns, references, indexes
+    shape["indexes"] = connection.execute(
+        "SELECT name, sql FROM sqlite_master WHERE type = 'index' AND tbl_name <> 'mesh_itk3_schema' ORDER BY name"
+    ).fetchall()
+    return shape
+
+
+@pytest.mark.postgres
+def test_the_migrations_lead_to_exactly_the_tables_of_the_program_on_postgresql(new_postgresql):
+    migrate(new_postgresql, NOW)
+    database = connect(new_postgresql)
+    with database.writing() as connection:
+        connection.execute(sa.text("CREATE SCHEMA intended"))
+        metadata.create_all(connection.execution_options(schema_translate_map={None: "intended"}))
+        found, intended = _postgresql_shape(connection, "public"), _postgresql_shape(connection, "intended")
+    database.close()
+
+    assert found == intended
+
+
+def _postgresql_shape(connection: sa.Connection, schema: str):
+    columns = sa.text(
+        "SELECT table_name, column_name, data_type, is_nullable, is_identity, column_default FROM information_schema.columns"
+        " WHERE table_schema = :schema AND table_name <> :version ORDER BY table_name, ordinal_position"
+    )
+    indexes = sa.text(
+        "SELECT indexname, replace(indexdef, :schema || '.', '') FROM pg_indexes"
+        " WHERE schemaname = :schema AND tablename <> :version ORDER BY 1"
+    )
+    asked = {"schema": schema, "version": VERSION_TABLE}
+    return [tuple(row) for query in (columns, indexes) for row in connection.execute(query, asked)]
+
+
+def test_migrating_twice_changes_nothing(empty_url):
+    first = migrate(empty_url, NOW)
+    second = migrate(empty_url, NOW)
+
+    assert (first.upgraded, first.revision, first.backup) == (True, REVISION, None)
+    assert (second.upgraded, second.revision, second.backup) == (False, REVISION, None)
+    assert schema_revision(empty_url) == REVISION
+
+
+# ------------------------------------------------------------------------------------------------ what is refused
+
+
+def test_a_newer_ledger_is_refused_by_everything(url):
+    set_revision(url, "9999")
+
+    for use in (lambda: migrate(url, NOW), lambda: open_ledger(url, owner="x")):
+        with pytest.raises(LedgerUnavailable, match="9999 is newer than this program"):
+            use()
+    assert schema_revision(url) == "9999"
+
+
+def test_a_ledger_that_does_not_exist_is_said_so_and_never_made_by_reading(tmp_path):
+    for use in (lambda: open_ledger(sqlite_url(tmp_path), owner="x"), lambda: schema_revision(sqlite_url(tmp_path))):
+        with pytest.raises(LedgerUnavailable, match="mesh-itk3 run"):
+            use()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_database_without_a_ledger_is_not_opened(empty_url, tmp_path):
+    if empty_url.startswith("sqlite"):
+        (tmp_path / "ledger.db").touch()
+
+    assert schema_revision(empty_url) is None
+    with pytest.raises(LedgerUnavailable, match="no ledger here yet"):
+        open_ledger(empty_url, owner="x")
+
+
+def test_another_programs_database_is_left_alone(empty_url, tmp_path):
+    if empty_url.startswith("sqlite"):
+        (tmp_path / "ledger.db").touch()
+    database = connect(empty_url)
+    with database.writing() as connection:
+        connection.execute(sa.text("CREATE TABLE message (text VARCHAR)"))
+    database.close()
+
+    for use in (lambda: migrate(empty_url, NOW), lambda: open_ledger(empty_url, owner="x")):
+        with pytest.raises(LedgerUnavailable, match="another program"):
+            use()
+
+
+@pytest.mark.parametrize(
+    "content", [b"this is no database at all, whatever it is called " * 50, b"SQLite format 3\0" + b"\xff" * 5000]
+)
+def test_a_file_that_is_no_ledger_or_is_damaged_is_refused_and_kept(tmp_path, content):
+    (tmp_path / "ledger.db").write_bytes(content)
+
+    for use in (lambda: migrate(sqlite_url(tmp_path), NOW), lambda: open_ledger(sqlite_url(tmp_path), owner="x")):
+        with pytest.raises(LedgerUnavailable, match="damaged"):
+            use()
+    assert (tmp_path / "ledger.db").read_bytes() == content
+
+
+@pytest.mark.parametrize("url", ["", "nonsense", "mysql://u:secret@h/d", "sqlite://", "sqlite:///:memory:"])
+def test_a_url_that_cannot_be_a_ledger_is_refused_without_being_quoted(url):
+    with pytest.raises(LedgerUnavailable) as refused:
+        open_ledger(url, owner="x")
+
+    assert "secret" not in str(refused.value)
+
+
+def test_a_server_that_is_not_there_is_said_so_without_the_password():
+    with pytest.raises(LedgerUnavailable) as refused:
+        open_ledger("postgresql://user:secret@127.0.0.1:1/ledger", owner="x")
+
+    assert "cannot be reached" in str(refused.value)
+    assert "secret" not in str(refused.value)
+
+
+# ------------------------------------------------------------------------------------------------ files, backup
+
+
+def test_a_new_ledger_and_its_directory_are_for_their_owner_only(tmp_path):
+    before = os.umask(0)
+    try:
+        migrate(sqlite_url(tmp_path / "state"), NOW)
+        ledger = open_ledger(sqlite_url(tmp_path / "state"), owner="x")
+        record(ledger, 1)
+        modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in (tmp_path / "state").iterdir()}
+        ledger.close()
+    finally:
+        os.umask(before)
+
+    assert stat.S_IMODE((tmp_path / "state").stat().st_mode) == 0o700
+    assert {"ledger.db", "ledger.db-wal"} <= modes.keys()
+    assert set(modes.values()) == {0o600}
+
+
+# There is one migration so far: a second, which a test writes, stands for the next program's.
+NEXT = """
+import sqlalchemy as sa
+from alembic import op
+revision, down_revision = "0002", "0001"
+def upgrade():
+    op.add_column("message", sa.Column("next", sa.String))
+"""
+
+
+def next_program(directory, text: str = NEXT) -> Migrations:
+    shutil.copytree(SHIPPED.directory, directory / "migrations", ignore=shutil.ignore_patterns("__pycache__"))
+    (directory / "migrations" / "versions" / "r0002_next.py").write_text(text)
+    return Migrations(directory / "migrations", "0002")
+
+
+def with_one_message(url: str) -> str:
+    with closing(open_ledger(url, owner="old")) as ledger:
+        record(ledger, 1)
+    return url
+
+
+def backups(directory) -> list:
+    return sorted(directory.glob("*.backup"))
+
+
+def test_an_older_ledger_is_upgraded_and_keeps_what_it_held(url, tmp_path):
+    with_one_message(url)
+
+    result = migrate(url, NOW, next_program(tmp_path))
+
+    assert (result.upgraded, result.revision) == (True, "0002")
+    assert schema_revision(url) == "0002"
+    database = connect(url)
+    with database.reading() as connection:
+        assert connection.execute(sa.text("SELECT mesh_message_id, next FROM message")).all() == [
+            (key(1).mesh_message_id, None)
+        ]
+    database.close()
+
+
+def test_before_an_upgrade_the_file_is_copied_whole_for_its_owner_only(tmp_path):
+    url = sqlite_url(tmp_path)
+    migrate(url, NOW)
+    # Left open: the message is still in the write-ahead log, which a plain copy of the file would miss.
+    with closing(open_ledger(url, owner="old")) as ledger:
+        record(ledger, 1)
+        result = migrate(url, NOW, next_program(tmp_path))
+
+    assert backups(tmp_path) == [result.backup]
+    assert result.backup.name == "ledger.db.0001.20240501T120000Z.backup"
+    assert stat.S_IMODE(result.backup.stat().st_mode) == 0o600
+    with closing(sqlite3.connect(result.backup)) as copy:
+        assert copy.execute("SELECT mesh_message_id FROM message").fetchall() == [(key(1).mesh_message_id,)]
+        assert copy.execute("SELECT version_num FROM mesh_itk3_schema").fetchone() == ("0001",)
+
+
+def test_a_backup_can_be_opened_as_the_ledger_it_was(tmp_path):
+    url = sqlite_url(tmp_path)
+    migrate(url, NOW)
+    with_one_message(url)
+    backup = migrate(url, NOW, next_program(tmp_path)).backup
+
+    with closing(open_ledger(f"sqlite:///{backup}", owner="restored")) as ledger:
+        assert ledger.get(key(1)) is not None
+
+
+def test_an_upgrade_that_fails_changes_nothing(url, tmp_path):
+    with_one_message(url)
+
+    with pytest.raises(RuntimeError):
+        migrate(url, NOW, next_program(tmp_path, NEXT + '    raise RuntimeError("half way")\n'))
+
+    assert schema_revision(url) == "0001"
+    with closing(open_ledger(url, owner="old")) as ledger:
+        assert ledger.get(key(1)) is not None
+
+
+def test_a_ledger_that_is_still_collected_into_is_not_upgraded(tmp_path):
+    url = sqlite_url(tmp_path)
+    migrate(url, NOW)
+    with closing(open_ledger(url, owner="old")) as ledger:
+        ledger.hold([HERE], NOW)
+
+        with pytest.raises(HeldByAnother):
+            migrate(url, NOW, next_program(tmp_path))
+        migrate(url, NOW)
+
+    assert schema_revision(url) == "0001"
+    assert backups(tmp_path) == []
+
+
+def test_a_ledger_whose_copy_cannot_be_written_is_not_upgraded(tmp_path):
+    url = sqlite_url(tmp_path)
+    migrate(url, NOW)
+    (tmp_path / "ledger.db.0001.20240501T120000Z.backup").mkdir()
+
+    with pytest.raises(LedgerUnavailable, match="backed up"):
+        migrate(url, NOW, next_program(tmp_path))
+
+    assert schema_revision(url) == "0001"
