@@ -121,7 +121,7 @@ def _report(
         sys.stdout.write(orjson.dumps(document, option=orjson.OPT_INDENT_2).decode() + "\n")
         sys.stdout.flush()
         return
-    console.print(final_table(progress, console.width))
+    console.print(final_table(progress, console.width, encoding=console.encoding))
     for problem in problems:
         console.print(f"✗ {problem}", style="bold red")
     good = len(progress) - len(wrong)
@@ -129,7 +129,7 @@ def _report(
         f"{good} of {len(progress)} messages were answered and filed as they should be, in {seconds:.0f} s.",
         style="bold red" if wrong or problems else "bold green",
     )
-    console.print(f"Letters, ledger and logs are in {folder.root}", soft_wrap=True)
+    console.print(f"The letters are in {folder.letters}; ledger and logs are beside them.", soft_wrap=True)
 
 
 def _document(folder: Folder, progress: Sequence[Progress], problems: list[str], seconds: float) -> dict[str, Any]:
@@ -173,7 +173,8 @@ def _stay(console: Console, folder: Folder, daemon: Daemon, *, json: bool) -> No
             daemon.ensure_running()
             time.sleep(1)
     except KeyboardInterrupt:
-        return
+        if not json:
+            console.print("\nStopping.")
 
 
 def _invitation(folder: Folder) -> str:
@@ -186,8 +187,8 @@ Everything is still running. From another terminal:
   {command} messages --config {folder.configuration}
   {command} trace ID --config {folder.configuration}      ID: any id that `messages` shows
 
-  {folder.letters}/      one directory for each letter; open letter.html
-  {folder.daemon_log}    what the daemon says
+  {folder.letters}         one directory for each letter; open letter.html
+  {folder.daemon_log}      what the daemon says
   {folder.hospital_log}  what the hospital sent and received
 
 Ctrl-C here stops it all."""

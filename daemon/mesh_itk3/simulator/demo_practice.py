@@ -167,7 +167,8 @@ def respond(folder: Folder, mesh_message_id: str, code: str, by: str) -> str | N
 def filed_letters(folder: Folder) -> dict[str, Filed]:
     """Every filed letter by the MESH id of its message."""
     found = {}
-    for metadata in sorted(folder.letters.glob("*/*/metadata.json")):
+    # A name that begins with a dot is a letter that is still being written.
+    for metadata in sorted(folder.letters.glob("[!.]*/[!.]*/metadata.json")):
         try:
             mesh_message_id = orjson.loads(metadata.read_bytes())["mesh_message_id"]
         except (ValueError, KeyError) as error:

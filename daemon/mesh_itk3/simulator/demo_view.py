@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from types import TracebackType
 from typing import Final, Self
 
+from rich import box
 from rich.console import Console, Group
 from rich.live import Live
 from rich.table import Table
@@ -14,7 +15,7 @@ from rich.text import Text
 from mesh_itk3.simulator.demo_cast import Progress, differences
 from mesh_itk3.simulator.response_reader import Level
 
-WIDE: Final = 136
+WIDE: Final = 132
 """From this width on every fact has its own column."""
 
 
@@ -81,7 +82,7 @@ def live_table(progress: Sequence[Progress]) -> Table:
     table.add_column("letter", width=8, no_wrap=True)
     for number, each in enumerate(progress, start=1):
         table.add_row(
-            str(number), title(each), _live_code(each, "infrastructure"), _live_code(each, "business"), _live_letter(each)
+            str(number), _live_title(each), _live_code(each, "infrastructure"), _live_code(each, "business"), _live_letter(each)
         )
     return table
 
@@ -105,9 +106,13 @@ def _live_letter(each: Progress) -> Text:
 
 
 def title(each: Progress) -> Text:
+    text = Text(each.part.title, style="bold").append(f"\n{each.part.kind}", style="not bold dim")
+    return text.append(f" {each.part.note}", style="not bold cyan") if each.part.note else text
+
+
+def _live_title(each: Progress) -> Text:
     text = Text(each.part.title)
-    text.append(f" {each.part.kind}", style="dim")
-    return text.append(f" {each.part.note}", style="cyan") if each.part.note else text
+    return text.append(f", {each.part.note}", style="cyan") if each.part.note else text
 
 
 def coloured_code(each: Progress, level: Level, *, with_display: bool = False) -> Text:
@@ -117,21 +122,26 @@ def coloured_code(each: Progress, level: Level, *, with_display: bool = False) -
     if response is None:
         return Text("none" if expected is None else "missing", style="dim" if expected is None else "bold red")
     text = Text(response.code or "no code", style="green" if response.code == expected else "bold red")
-    return text.append(f" {response.display}", style="default") if with_display and response.display else text
+    return text.append(f" {_short(response.display)}", style="default") if with_display and response.display else text
 
 
-def final_table(progress: Sequence[Progress], width: int) -> Table:
-    return _wide(progress) if width >= WIDE else _narrow(progress)
+def _short(display: str) -> str:
+    """Without what some displays explain in brackets: `--json` and the plain lines have it all."""
+    return display.split(" (", maxsplit=1)[0]
 
 
-def _wide(progress: Sequence[Progress]) -> Table:
-    table = Table(pad_edge=False, expand=True, header_style="bold", show_lines=True)
-    table.add_column("", justify="right", width=2)
-    table.add_column("The hospital sent", ratio=3)
-    table.add_column("and got back: infrastructure", ratio=3)
-    table.add_column("business", ratio=5)
+def final_table(progress: Sequence[Progress], width: int, *, encoding: str = "utf-8") -> Table:
+    marks = ("✓", "✗") if encoding.startswith("utf") else ("ok", "NO")
+    return _wide(progress, marks) if width >= WIDE else _narrow(progress, marks)
+
+
+def _wide(progress: Sequence[Progress], marks: tuple[str, str]) -> Table:
+    table = _table()
+    table.add_column("The hospital sent", ratio=4)
+    table.add_column("Infrastructure response", ratio=3)
+    table.add_column("Business response", ratio=4)
     table.add_column("Letter filed in letters/", width=47)
-    table.add_column("", width=1)
+    table.add_column("", width=max(map(len, marks)))
     for number, each in enumerate(progress, start=1):
         table.add_row(
             str(number),
@@ -139,22 +149,28 @@ def _wide(progress: Sequence[Progress]) -> Table:
             coloured_code(each, "infrastructure", with_display=True),
             coloured_code(each, "business", with_display=True),
             _letter_and_differences(each),
-            mark(each),
+            _mark(each, marks),
         )
     return table
 
 
-def _narrow(progress: Sequence[Progress]) -> Table:
-    table = Table(pad_edge=False, expand=True, header_style="bold", show_lines=True)
-    table.add_column("", justify="right", width=2)
+def _narrow(progress: Sequence[Progress], marks: tuple[str, str]) -> Table:
+    table = _table()
     table.add_column("The hospital sent", ratio=1)
     table.add_column("and got back; letter filed in letters/", width=47)
-    table.add_column("", width=1)
+    table.add_column("", width=max(map(len, marks)))
     for number, each in enumerate(progress, start=1):
         lines = [coloured_code(each, "infrastructure", with_display=True)]
         if each.answers.to("business") or each.part.expected.business:
             lines.append(coloured_code(each, "business", with_display=True))
-        table.add_row(str(number), title(each), Group(*lines, _letter_and_differences(each)), mark(each))
+        found = Group(*lines, _letter_and_differences(each))
+        table.add_row(str(number), title(each), found, _mark(each, marks))
+    return table
+
+
+def _table() -> Table:
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, expand=True, header_style="bold")
+    table.add_column("", justify="right", width=2)
     return table
 
 
@@ -165,5 +181,5 @@ def _letter_and_differences(each: Progress) -> Text:
     return text
 
 
-def mark(each: Progress) -> Text:
-    return Text("✗", style="bold red") if differences(each) else Text("✓", style="bold green")
+def _mark(each: Progress, marks: tuple[str, str]) -> Text:
+    return Text(marks[1], style="bold red") if differences(each) else Text(marks[0], style="bold green")

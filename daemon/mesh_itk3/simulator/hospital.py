@@ -33,6 +33,7 @@ class Hospital:
 
     def __init__(self, url: str, mailbox_id: str, password: str, shared_key: str, *, log: Path | None = None) -> None:
         self._client = MeshClient(url, mailbox_id, password, shared_key=shared_key.encode(), max_retries=0, timeout=TIMEOUT_S)
+        self._client._session.trust_env = False  # noqa: SLF001  # the sandbox is on this machine, never behind a proxy
         self._log = log
         self._correspondence = Correspondence()
 

@@ -89,8 +89,9 @@ class Sandbox:
     def _is_up(self, process: subprocess.Popen[bytes]) -> bool:
         deadline = time.monotonic() + START_WITHIN_S
         while time.monotonic() < deadline and process.poll() is None:
-            with contextlib.suppress(requests.RequestException):
-                if requests.get(f"{self.url}/health", timeout=2).ok:
+            with contextlib.suppress(requests.RequestException), requests.Session() as session:
+                session.trust_env = False  # it is on this machine, never behind a proxy
+                if session.get(f"{self.url}/health", timeout=2).ok:
                     return True
             time.sleep(0.05)
         return False
