@@ -141,6 +141,25 @@ def test_bad_gzip_is_an_error(faulty_mesh, hospital, practice, spoiled, expected
         downloaded(practice, mesh_message_id)
 
 
+def test_a_decompression_bomb_comes_in_small_blocks_and_whole(faulty_mesh, hospital, practice):
+    class Noted(io.BytesIO):
+        largest = 0
+
+        def write(self, block):
+            self.largest = max(self.largest, len(block))
+            return super().write(block)
+
+    size = 32 * 1024 * 1024 + 77
+    mesh_message_id = sent(hospital, b"x")
+    faulty_mesh.fail("open", Body(gzip.compress(bytes(size)), "gzip"))
+
+    with closing(practice.open(mesh_message_id)) as download:
+        download.write_to(file := Noted())
+
+    assert file.getvalue() == bytes(size)
+    assert file.largest <= 256 * 1024
+
+
 @pytest.mark.parametrize("encoding", ["x-gzip", "GZIP"])
 @pytest.mark.parametrize("padding", [b"", b"\0" * 700], ids=["", "padded"])
 def test_gzip_under_its_other_names_is_read(faulty_mesh, hospital, practice, encoding, padding):

@@ -296,6 +296,20 @@ def test_empty_pages_with_a_link_do_not_make_the_walk_endless(faulty_mesh, pract
     assert faulty_mesh.counts["list"] <= 4
 
 
+def test_a_walk_that_a_server_starts_over_still_comes_to_its_end(sandbox, hospital_mailbox):
+    """The sandbox does so when the message at which a page ended has been acknowledged meanwhile."""
+    sent = [hospital_mailbox.send(outgoing(f"L-{number}")) for number in range(30)]
+    seen = set()
+
+    with closing(sandbox.mailbox(PRACTICE, page_size=10)) as practice:
+        for ids in practice.pages():
+            seen.update(ids)
+            for mesh_message_id in seen.intersection(sent[15:]):
+                practice.acknowledge(mesh_message_id)
+
+    assert seen == set(sent)
+
+
 def test_a_page_is_asked_for_only_when_it_is_wanted(faulty_mesh, practice):
     faulty_mesh.fail("list", page("A", following="/messageexchange/X26ABC2/inbox?continue_from=x"))
 

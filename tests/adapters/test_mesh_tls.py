@@ -112,7 +112,7 @@ class TlsMesh:
         self._server.handle_error = lambda *args: None
         # The handshake belongs to the connection's own thread: a client that refuses must not stop the server.
         self._server.socket = context.wrap_socket(self._server.socket, server_side=True, do_handshake_on_connect=False)
-        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True)
+        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.01,), daemon=True)
         self._thread.start()
         self.url = f"https://127.0.0.1:{self._server.server_port}"
 

@@ -163,25 +163,15 @@ class _Gzip:
 
     def blocks(self, data: bytes) -> Iterator[bytes]:
         """Raises MailboxUnavailable for what is no gzip, or fails its checksum."""
-        while data or self._member is not None:
-            block = self._inflate(data)
+        while data:
+            member = self._member or zlib.decompressobj(wbits=31)
+            with translated():
+                block = member.decompress(data, BLOCK_BYTES)
             if block:
                 yield block
-            member = self._member
-            if member is None:
-                return
-            data = member.unused_data if member.eof else member.unconsumed_tail
-            if member.eof:
-                self._member = None
-                data = data.lstrip(b"\0")  # padding after a member is allowed, as gzip(1) does
-            elif not data and len(block) < BLOCK_BYTES:
-                return
-
-    def _inflate(self, data: bytes) -> bytes:
-        with translated():
-            if self._member is None:
-                self._member = zlib.decompressobj(wbits=31)
-            return self._member.decompress(data, BLOCK_BYTES)
+            # Padding after a member is allowed, as gzip(1) does.
+            data = member.unused_data.lstrip(b"\0") if member.eof else member.unconsumed_tail
+            self._member = None if member.eof else member
 
     def finish(self) -> None:
         if self._member is not None:

@@ -192,7 +192,8 @@ def _check_files(endpoint: Endpoint) -> None:
     if endpoint.url.startswith("https://"):
         context = ssl.create_default_context(cafile=endpoint.verify)
         if endpoint.cert:
-            context.load_cert_chain(*endpoint.cert, password="")
+            certificate, key = endpoint.cert[0], endpoint.cert[-1]
+            context.load_cert_chain(certificate, key, password="")  # none: an encrypted key is an error
 
 
 def _pinned(plain: requests.Session, endpoint: Endpoint, *, gzip: bool) -> PinnedSession:
