@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final, Literal
 
@@ -142,6 +142,3 @@ def choose(kind: str, **changes: Any) -> Choices:
         "receiver_ods": PRACTICE_ODS if usual.names_receiver else None,
     }
     return Choices(**(defaults | changes))
-
-
-CHOICES: Final = frozenset(each.name for each in fields(Choices))

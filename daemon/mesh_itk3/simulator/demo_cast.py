@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from mesh_itk3.simulator.choices import KINDS
 from mesh_itk3.simulator.correspondence import Answers, Sent
-from mesh_itk3.simulator.messages import a_message, choose, not_well_formed
+from mesh_itk3.simulator.messages import a_message, not_well_formed
 from mesh_itk3.simulator.patients import (
     BRONWEN,
     CALLUM,
@@ -86,11 +86,6 @@ def parts(now: datetime, seed: str) -> tuple[Part, ...]:
         Part("No handling extension", "ITK004D", letter("ITK004D", seed=f"{seed}/bare", handling=False), Expected("10001")),
         Part("The first one again", "ITK003D", first, Expected("20007"), note="duplicate", after=0),
     )  # fmt: skip
-
-
-def message_header_id_of_first(seed: str) -> str:
-    """The id that the first part and its duplicate share."""
-    return choose("ITK003D", seed=f"{seed}/ITK003D").message_header_id
 
 
 @dataclass(slots=True)
