@@ -2,6 +2,7 @@
 
 import base64
 import html
+import json
 import re
 
 import pytest
@@ -208,3 +209,44 @@ def test_text_of_a_large_letter_is_there_to_the_last_character(page_of):
 )
 def test_dates_are_shown_as_they_were_written(written, shown):
     assert date_words(written) == shown
+
+
+def test_sections_nested_as_deep_as_the_envelope_allows_are_shown(page_of):
+    nested = ""
+    for _ in range(185):
+        nested = f'<section><title value="Deep"/>{nested}</section>'
+    page = page_of(sections=nested + section("A", "<p>last words</p>"))
+    assert page.count(">Deep</h") == 185
+    assert "last words" in page
+
+
+def test_a_json_message_gives_the_same_letter_and_is_kept_as_json(tmp_path):
+    def resource(type_, id_, **fields):
+        return {"fullUrl": f"urn:uuid:{id_}", "resource": {"resourceType": type_, "id": id_, **fields}}
+
+    div = '<div xmlns="http://www.w3.org/1999/xhtml"><p>Seen&#160;and <b>well</b>.<br/></p></div>'
+    document = {
+        "resourceType": "Bundle",
+        "type": "document",
+        "entry": [
+            resource(
+                "Composition",
+                "c",
+                title="Consultation report",
+                subject={"reference": "urn:uuid:p"},
+                section=[{"title": "Summary", "text": {"status": "generated", "div": div}}],
+            ),
+            resource("Patient", "p", name=[{"family": "Testcase", "given": ["Robin"]}]),
+            resource("Binary", "b", contentType="application/pdf", content=PDF),
+        ],
+    }
+    outer = {"resourceType": "Bundle", "type": "message", "entry": [resource("MessageHeader", "h"), {"resource": document}]}
+    raw = json.dumps(outer).encode()
+    TransferOfCare(LetterSettings(output=tmp_path)).handle(a_message(raw), a_context())
+    (place,) = tmp_path.glob("*/*")
+    assert (place / "message.json").read_bytes() == raw
+    assert "<p>Seen\N{NO-BREAK SPACE}and <b>well</b>.<br></p>" in (place / "letter.html").read_text("utf-8").replace(
+        "&nbsp;", "\xa0"
+    )
+    assert "TESTCASE, Robin" in (place / "letter.html").read_text("utf-8")
+    assert (place / "attachments" / "01.pdf").read_bytes() == b"%PDF-1.4 words"
