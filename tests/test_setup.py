@@ -1,12 +1,14 @@
-"""`make` picks an interpreter that works, and says in one line what is missing where none does."""
+"""`make` picks an interpreter that works, and says in one line what is missing where none does; CI runs every target."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-FIND_PYTHON = Path(__file__).resolve().parents[1] / ".ci" / "find-python"
+CI = Path(__file__).resolve().parents[1] / ".ci"
+FIND_PYTHON = CI / "find-python"
 
 WORKS = f'exec "{sys.executable}" "$@"'
 SHIM_OF_NOTHING = 'echo "this version is not installed" >&2; exit 127'
@@ -50,3 +52,17 @@ def test_what_is_missing_is_said_in_one_line(tmp_path, programs, missing):
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr.count("\n") == 1
     assert missing in done.stderr
+
+
+@pytest.mark.parametrize(("broken", "exit_code"), [("nothing", 0), ("lint", 1), ("types", 1), ("architecture", 1), ("test", 1)])
+def test_ci_runs_every_target_and_fails_with_any(tmp_path, broken, exit_code):
+    make = tmp_path / "make"
+    make.write_text(
+        f'#!/bin/sh\nfor last; do :; done\necho "$last" >> {tmp_path}/made\n[ "$last" != {broken} ]\n', encoding="utf-8"
+    )
+    make.chmod(0o755)
+    environ = {**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}"}
+    done = subprocess.run([CI / "run"], env=environ, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == exit_code
+    assert (tmp_path / "made").read_text().split() == ["lint", "types", "architecture", "test"]
+    assert ("failed: " + broken in done.stderr) == bool(exit_code)
