@@ -10,8 +10,8 @@ from typing import Any, Final
 
 from sqlalchemy import (
     BindParameter,
-    ColumnElement,
     Connection,
+    Select,
     Update,
     bindparam,
     insert,
@@ -90,15 +90,10 @@ def first_accepted(
     document_id: str | None = None,
 ) -> MessageRecord | None:
     """By one of the two ids, in its compare form."""
-    same: list[ColumnElement[bool]] = [message.c.mailbox_id == mailbox_id, text(ACCEPTED)]  # type: ignore[list-item]
-    # `== None` becomes IS NULL: no sender equals no sender.
-    same.append(message.c.sender_mailbox_id == sender_mailbox_id)
-    if message_header_id is not None:
-        same.append(message.c.message_header_id_key == normalise_id(message_header_id))
-    if document_id is not None:
-        same.append(message.c.document_id_key == document_key(document_id))
-    query = select(message).where(*same).order_by(message.c.accepted_at, message.c.sequence).limit(1)
-    row = connection.execute(query).first()
+    key = normalise_id(message_header_id) if message_header_id is not None else document_key(document_id or "")
+    query = _first_accepted(by_document=message_header_id is None, has_sender=sender_mailbox_id is not None)
+    asked = {"b_mailbox_id": mailbox_id, "b_sender": sender_mailbox_id, "b_key": key}
+    row = connection.execute(query, asked).first()
     return None if row is None else rows.message_record(row)
 
 
@@ -115,6 +110,21 @@ def apply(connection: Connection, steps: Sequence[Step]) -> None:
 
 def add_entries(connection: Connection, entries: Sequence[tuple[MessageKey, Entry]]) -> None:
     connection.execute(insert(message_event), [{**rows.key_values(key), **rows.entry_values(entry)} for key, entry in entries])
+
+
+@lru_cache(maxsize=4)
+def _first_accepted(*, by_document: bool, has_sender: bool) -> Select[Any]:
+    """Built once: this is asked twice for every message."""
+    column = message.c.document_id_key if by_document else message.c.message_header_id_key
+    sender = message.c.sender_mailbox_id
+    # No sender equals no sender.
+    is_same_sender = sender == bindparam("b_sender") if has_sender else sender.is_(None)
+    return (
+        select(message)
+        .where(column == bindparam("b_key"), message.c.mailbox_id == bindparam("b_mailbox_id"), is_same_sender, text(ACCEPTED))
+        .order_by(message.c.accepted_at, message.c.sequence)
+        .limit(1)
+    )
 
 
 def _in_batches(steps: Sequence[Step]) -> Iterator[list[Step]]:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Sequence
 from typing import Final
 
-from sqlalchemy import Connection, exists, func, or_, select, text, tuple_, union_all, update
+from sqlalchemy import Connection, exists, func, or_, select, text, union_all, update
 
 from mesh_itk3.adapters.ledger import rows
 from mesh_itk3.adapters.ledger.messages import is_this_message, this_message
@@ -116,11 +115,12 @@ def payload_names_in_use(connection: Connection, names: Sequence[str]) -> set[st
 
 def _responses_of(connection: Connection, keys: Sequence[MessageKey]) -> dict[MessageKey, list[ResponseRecord]]:
     """One query for a whole page, oldest first within a message; bodies stay where they are."""
-    answers: dict[MessageKey, list[ResponseRecord]] = defaultdict(list)
-    if keys:
-        named = tuple_(response.c.answered_mesh_message_id, response.c.mailbox_id)
-        pairs = [(key.mesh_message_id, key.mailbox_id) for key in keys]
-        for row in connection.execute(select(response).where(named.in_(pairs)).order_by(response.c.sequence)):
-            record = rows.response_record(row)
+    answers: dict[MessageKey, list[ResponseRecord]] = {key: [] for key in keys}
+    # By one column, and sorted here: SQLite reads the whole table for a list of pairs, or to save itself the sorting.
+    ids = {key.mesh_message_id for key in keys}
+    found = connection.execute(select(response).where(response.c.answered_mesh_message_id.in_(ids))).all()
+    for row in sorted(found, key=lambda row: row.sequence):
+        record = rows.response_record(row)
+        if record.key in answers:
             answers[record.key].append(record)
     return answers
