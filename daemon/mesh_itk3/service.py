@@ -8,7 +8,6 @@ import threading
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import FrameType
 from typing import Final
 
 from apscheduler.schedulers.background import BackgroundScheduler
@@ -33,27 +32,28 @@ DRAIN_S: Final = 15.0
 STATUS_EVERY_S: Final = 15.0
 
 
+SIGNALS: Final = frozenset({signal.SIGTERM, signal.SIGINT, signal.SIGHUP})
+
+
 @dataclass(slots=True)
 class Signals:
-    """What the operating system asked for. The handlers only note it: the main loop acts."""
+    """What the operating system asked for. A thread waits for signals and notes them; the main loop acts. Handlers
+    that interrupt the main thread could do so inside the very lock that they need."""
 
     stopping: threading.Event = field(default_factory=threading.Event)
     reloading: threading.Event = field(default_factory=threading.Event)
     noticed: threading.Event = field(default_factory=threading.Event)
 
     def listen(self) -> None:
-        """Only from the main thread."""
-        signal.signal(signal.SIGTERM, self._stop)
-        signal.signal(signal.SIGINT, self._stop)
-        signal.signal(signal.SIGHUP, self._reload)
+        """From the main thread, before any other is started: they inherit that these signals are not for them."""
+        signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+        threading.Thread(target=self._listen, name="signals", daemon=True).start()
 
-    def _stop(self, _number: int, _frame: FrameType | None) -> None:
-        self.stopping.set()
-        self.noticed.set()
-
-    def _reload(self, _number: int, _frame: FrameType | None) -> None:
-        self.reloading.set()
-        self.noticed.set()
+    def _listen(self) -> None:
+        while True:
+            asked = self.reloading if signal.sigwait(SIGNALS) == signal.SIGHUP else self.stopping
+            asked.set()
+            self.noticed.set()
 
 
 def run(config: Path | None, credentials: Path | None, *, once: bool) -> int:
