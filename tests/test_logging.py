@@ -114,6 +114,16 @@ def test_lines_stay_below_what_journald_splits(out):
     assert len(out.entries()) == 2
 
 
+def test_line_just_at_the_limit_counts_its_priority_and_its_end(out):
+    configure_logging("info", stream=out, environ={"JOURNAL_STREAM": "8:1"})
+
+    for length in range(MAX_LINE_BYTES - 300, MAX_LINE_BYTES):
+        events.emit(events.COLLECT_DONE, reason="x" * length)
+
+    lengths = {len(line) for line in out.getvalue().splitlines(keepends=True)}
+    assert max(lengths) == MAX_LINE_BYTES
+
+
 def test_field_of_the_sender_with_line_ends_stays_on_its_line(out):
     events.emit(events.COLLECT_DONE, workflow_id="a\nb\r\x1b[2J")
 
