@@ -205,4 +205,5 @@ def _instant(at: datetime) -> str:
 
 
 def _json(content: Item) -> bytes:
-    return json.dumps(content, ensure_ascii=False, indent=1).encode("utf-8") + b"\n"
+    # Not indented: that would take json's slow path, and a program reads this.
+    return json.dumps(content, ensure_ascii=False).encode("utf-8") + b"\n"
