@@ -96,9 +96,9 @@ class Envelope:
         One fullUrl may stand for both the Bundle and its Composition: the focus means the Bundle.
         """
         focus = self.message_headers[0].value("focus/reference") if self.message_headers else None
-        named = self._references.candidates(focus) if focus else []
+        named = {candidate.element for candidate in self._references.candidates(focus)} if focus else set()
         for document in self.documents:
-            if any(candidate.element is document.element for candidate in named):
+            if document.element in named:
                 return document
         return self.documents[0] if len(self.documents) == 1 else None
 

@@ -25,13 +25,12 @@ def parse_json(raw: bytes, max_depth: int) -> etree._Element:
     """The root element of the XML that says the same. Raises Unreadable."""
     xml.check_encoding(raw)
     decoded = decode(raw)
-    builder = _Builder(max_depth)
     try:
-        root = builder.resource(decoded, 1)
+        root = _Builder(max_depth).resource(decoded, 1)
     except (ValueError, TypeError) as error:  # characters that XML cannot hold
         raise Unreadable("json_characters") from error
     # FHIR: property names are unique. Of two, parsers differ in which they take.
-    if sum(1 for colon in _STRINGS.findall(raw) if colon) != builder.names:
+    if sum(1 for colon in _STRINGS.findall(raw) if colon) != _names_in(decoded):
         raise Unreadable("json_names_repeated")
     return root
 
@@ -57,12 +56,25 @@ def decode(raw: bytes) -> dict[str, Any]:
     return decoded
 
 
+def _names_in(decoded: Any) -> int:
+    """How many property names are left after decoding."""
+    names = 0
+    waiting = [decoded]
+    while waiting:
+        value = waiting.pop()
+        if isinstance(value, dict):
+            names += len(value)
+            waiting.extend(value.values())
+        elif isinstance(value, list):
+            waiting.extend(value)
+    return names
+
+
 class _Builder:
-    """One conversion; counts the property names that it met."""
+    """One conversion."""
 
     def __init__(self, max_depth: int) -> None:
         self.max_depth = max_depth
-        self.names = 0
 
     def resource(self, content: dict[str, Any], depth: int) -> etree._Element:
         kind = content.get("resourceType")
@@ -75,7 +87,6 @@ class _Builder:
     def _fill(self, element: etree._Element, content: dict[str, Any], depth: int, *, is_resource: bool) -> None:
         if depth > self.max_depth:
             raise Unreadable("depth")
-        self.names += len(content)
         for name, value in content.items():
             if not _NAME.fullmatch(name):
                 raise Unreadable("json_name")

@@ -16,6 +16,11 @@ _STRING_END = re.compile(rb'(?>[^"\\]+|\\.)*+"', re.DOTALL)
 _ERROR_AT = re.compile(r"byte (\d+)")
 
 _MAX_DEPTH: Final = 64
+_MAX_NAME_BYTES: Final = 256
+_CUT: Final = -1
+"""In place of the beginning of a string that was too long to be a name, and of which nothing is kept."""
+_MAX_MARKS: Final = 8_000_000
+"""Brackets, commas and the like that are looked at; some seconds of work. A guess: a real letter has far fewer."""
 _RESOURCE_DEPTH: Final = 4
 """The resource object's own level: Bundle, its entries, the entry, the resource."""
 
@@ -28,6 +33,7 @@ class JsonScanner:
         self.where = "Bundle"
         self._buffer = b""
         self._at = 0
+        self._marks = 0
         self._depth = 0
         self._kinds: list[bytes] = []
         self._keys: list[bytes] = []
@@ -42,21 +48,23 @@ class JsonScanner:
     # ---------------------------------------------------------------------------------------- feeding
 
     def feed(self, chunk: bytes) -> bool:
-        """Whether the header has been found whole."""
+        """Whether the header has been found whole, or the search is given up."""
         self._drop_read()
         self._buffer += chunk
-        while self._found is None and self._step():
-            pass
+        while self._found is None and self._marks < _MAX_MARKS and self._step():
+            self._marks += 1
         if self._resource_at is not None and self._at - self._resource_at > self._max_header_bytes:
             self._give_up_resource()
-        return self._found is not None
+        return self._found is not None or self._marks >= _MAX_MARKS
 
     def _drop_read(self) -> None:
         keep_from = self._at if self._resource_at is None else min(self._resource_at, self._at)
-        if self._in_string_at is not None:
-            # Of a long string outside a resource nothing is kept: it is no key and no resourceType.
-            keep_from = min(keep_from, self._in_string_at) if self._resource_at is not None else keep_from
-            self._in_string_at -= keep_from
+        if self._in_string_at is not None and self._in_string_at != _CUT:
+            if self._at - self._in_string_at > _MAX_NAME_BYTES:
+                self._in_string_at = _CUT
+            else:
+                keep_from = min(keep_from, self._in_string_at)
+                self._in_string_at -= keep_from
         self._buffer = self._buffer[keep_from:]
         self._at -= keep_from
         if self._resource_at is not None:
@@ -74,7 +82,7 @@ class JsonScanner:
         return True
 
     def _finish_string(self) -> bool:
-        start = self._in_string_at or 0
+        start = self._in_string_at
         end = _STRING_END.match(self._buffer, self._at)
         if end is None:
             # Resume before a backslash that may be the last byte so far; elsewhere all of it has been looked at.
@@ -82,7 +90,7 @@ class JsonScanner:
             return False
         self._in_string_at = None
         self._at = end.end()
-        self._take_string(self._buffer[max(start, 0) : end.end() - 1])
+        self._take_string(b"" if start == _CUT else self._buffer[start : end.end() - 1])
         return True
 
     def _resume_at(self) -> int:

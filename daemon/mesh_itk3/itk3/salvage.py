@@ -19,11 +19,9 @@ from mesh_itk3.itk3.message_header import MessageHeader, read_message_header
 from mesh_itk3.itk3.xml_salvage import XmlScanner
 
 _PROLOG_BYTES: Final = 1024
-# Only these: some of Python's codecs are no text encodings, or take time that grows with the square of the length.
+# As declared; UTF-16 shows by its bytes, whatever is declared. Only these: some of Python's codecs are no text
+# encodings, or take time that grows with the square of the length.
 _ENCODINGS: Final = {
-    "utf-16": "utf-16",
-    "utf-16le": "utf-16-le",
-    "utf-16be": "utf-16-be",
     "iso-8859-1": "iso-8859-1",
     "iso-8859-15": "iso-8859-15",
     "latin1": "iso-8859-1",
@@ -36,7 +34,7 @@ class _Scanner(Protocol):
     where: str
 
     def feed(self, chunk: bytes) -> bool:
-        """Whether the header has been found whole: nothing more is needed."""
+        """Whether nothing more is needed: the header has been found whole, or the search is given up."""
 
     def header(self) -> etree._Element | None:
         """The MessageHeader, whole or as far as it came."""

@@ -25,6 +25,8 @@ _DOCTYPE_END = re.compile(rb"\A[^\[>]*+(?:>|\[.*?\]\s*+>)", re.DOTALL)
 
 _MAX_TAG_BYTES: Final = 65_536
 _MAX_DEPTH: Final = 1000
+_MAX_TAGS: Final = 4_000_000
+"""Tags that are looked at; some seconds of work. A guess: a real letter has far fewer."""
 _TO_HEADER: Final = (b"Bundle", b"entry", b"resource")
 
 
@@ -36,6 +38,7 @@ class XmlScanner:
         self.where = "Bundle"
         self._buffer = b""
         self._at = 0
+        self._tags = 0
         self._until: bytes | None = None
         self._kept = b""
         self._open: list[bytes] = []
@@ -48,14 +51,14 @@ class XmlScanner:
     # ---------------------------------------------------------------------------------------- feeding
 
     def feed(self, chunk: bytes) -> bool:
-        """Whether the header has been found whole."""
+        """Whether the header has been found whole, or the search is given up."""
         self._drop_read()
         self._buffer += chunk
-        while self._found is None and self._step():
-            pass
+        while self._found is None and self._tags < _MAX_TAGS and self._step():
+            self._tags += 1
         if self._header_at is not None and len(self._buffer) - self._header_at > self._max_header_bytes:
             self._finish(self._header_at + self._max_header_bytes)
-        return self._found is not None
+        return self._found is not None or self._tags >= _MAX_TAGS
 
     def _drop_read(self) -> None:
         keep_from = self._at if self._header_at is None else min(self._header_at, self._at)
@@ -138,6 +141,8 @@ class XmlScanner:
             self._start(name, tag)
 
     def _start(self, name: bytes, tag: re.Match[bytes]) -> None:
+        if name == b"entry" and self._open[-1:] == [name]:
+            self._close(name, tag.start())  # no entry holds another directly: its end tag was broken
         path = self._path()
         if name == b"entry" and path == _TO_HEADER[:1]:
             self._entries += 1

@@ -1,0 +1,152 @@
+"""The public NHS samples, found through ITK3_EXAMPLES."""
+
+from __future__ import annotations
+
+import io
+import os
+from pathlib import Path
+
+import pytest
+
+from mesh_itk3.itk3.envelope import Caps, Reading, read_message
+from mesh_itk3.itk3.response_bundle import read_response
+from mesh_itk3.itk3.response_codes import level_of, response_code_of
+from mesh_itk3.itk3.verdict import Facts, Strictness, judge
+
+FOLDER = os.environ.get("ITK3_EXAMPLES")
+pytestmark = [
+    pytest.mark.examples,
+    pytest.mark.skipif(not FOLDER, reason="ITK3_EXAMPLES does not name the folder of public samples"),
+]
+
+
+def read(name: str) -> Reading:
+    return read_message((Path(FOLDER or "") / name).read_bytes(), Caps())
+
+
+ACCEPTED = {
+    # file: event, sections, attachments, patient's number valid
+    "test-harness/ITK003D_ITK_eDischarge.xml": ("ITK003D", 18, 0, False),
+    "test-harness/ITK004D_ITK_MentalHealtheDischarge.xml": ("ITK004D", 22, 0, False),
+    "test-harness/ITK005D_ITK_EmergencyCareeDischarge.xml": ("ITK005D", 18, 0, False),
+    "test-harness/ITK006D_OutpatientLetter.xml": ("ITK006D", 17, 0, False),
+    "test-harness/ITK009D_ITK_Immunization_Document.xml": ("ITK009D", 8, 0, True),
+    "test-harness/ITK010D_ITK_EmergencySupply.xml": ("ITK010D", 9, 0, False),
+    "toc-message/ITK-EDIS-TEST-032a.xml": ("ITK003D", 2, 0, False),
+    "send-document/consultation_report.xml": ("ITK007C", 2, 1, False),
+    "send-document/example-generic-wireframe-moe-degrasse.xml": ("ITK007C", 1, 1, False),
+    "digital-medicines/Example-DigiMeds-Emergency-Supply-Of-Medicines-1.xml": ("ITK010D", 10, 0, False),
+    "digital-medicines/vaccination--digimeds--covid-19--data-processing-service.xml": ("ITK009D", 5, 0, True),
+    "digital-medicines/vaccination--digimeds--seasonal-influenza--pharmacy.xml": ("ITK009D", 8, 0, False),
+    "parser-traps/engage_jack_smith_mirc.block2.xml": ("ITK013D", 10, 0, False),
+    "parser-traps/example-oc-anne-teak.xml": ("ITK007C", 3, 1, False),
+}
+
+
+@pytest.mark.parametrize("name", ACCEPTED)
+def test_a_sample_is_accepted_by_standard_and_its_document_read(name):
+    event_code, sections, attachments, is_valid = ACCEPTED[name]
+    reading = read(name)
+    assert judge(reading, Facts()).code.value == "20013"
+    assert judge(reading, Facts(strictness=Strictness.LENIENT)).code.value == "20013"
+    found = reading.envelope.document
+    assert reading.header.event_code == event_code
+    assert (len(found.sections), len(found.attachments)) == (sections, attachments)
+    assert found.patient_identity.nhs_number_valid is is_valid
+    assert found.patient_identity.family_names
+    assert all(section.title for section in found.sections)
+
+
+def test_every_official_transfer_of_care_sample_would_fail_strict():
+    for name in list(ACCEPTED)[:4]:
+        assert judge(read(name), Facts(strictness=Strictness.STRICT)).code.value == "10001"
+
+
+REFUSED = {
+    "not-well-formed/engage_william_smith_meds.block1.xml": ("10009", "not_well_formed"),
+    "not-well-formed/NP-Single-Test-Bundle-Example-1.malformed.xml": ("10009", "not_well_formed"),
+    "update-record/update-record--itk3--cpcs-minor-illness--justin-thyme.xml": ("20006", "message_header_id_missing"),
+    "update-record/pharmacy-first-service--example-1.xml": ("10004", "message_definition_unknown"),
+    "pathology/ITK-Pathology-FBC-Bundle-Example-1.xml": ("10001", "message_definition_missing"),
+    "pathology/NP-Single-Test-Bundle-Example-1.xml": ("10001", "message_definition_missing"),
+    "toc-documents/ITK-EDIS-Example-1.xml": ("20006", "bundle_type_wrong"),
+    # Its Composition.subject names no entry: the one Patient has another id.
+    "send-document/oc_consultation_report_consent.xml": ("20009", "patient_unreachable"),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_a_sample_is_refused_with_its_code(name):
+    verdict = judge(read(name), Facts())
+    assert (verdict.code.value, verdict.rule) == REFUSED[name]
+
+
+def test_the_header_of_the_sample_with_a_broken_attribute_is_salvaged():
+    header = read("not-well-formed/NP-Single-Test-Bundle-Example-1.malformed.xml").header
+    assert header.message_header_id == "a4409d7c-b613-477c-b623-87e60406c2f0"
+    assert (header.handling.inf_ack, header.handling.bus_ack) == (True, True)
+
+
+ATTACHMENTS = {
+    "send-document/consultation_report.xml": 38_203,
+    "send-document/example-generic-wireframe-moe-degrasse.xml": 55_293,
+    "send-document/oc_consultation_report_consent.xml": 1_980_011,
+    "parser-traps/example-oc-anne-teak.xml": 56_750,
+}
+
+
+@pytest.mark.parametrize("name", ATTACHMENTS)
+def test_the_attachment_of_a_sample_is_decoded(name):
+    file = io.BytesIO()
+    (attachment,) = read(name).envelope.document.attachments
+    assert attachment.write_to(file) == ATTACHMENTS[name]
+    assert file.getvalue().startswith(b"%PDF-")
+
+
+RESPONSES = [
+    "10001",
+    "10002",
+    "10003",
+    "10004",
+    "10005",
+    "10007",
+    "10008",
+    "10009",
+    "10010",
+    "20001",
+    "20002",
+    "20003",
+    "20004",
+    "20005",
+    "20006",
+    "20007",
+    "20008",
+    "20009",
+    "20010",
+    "20011",
+    "20012",
+    "20013",
+    "20014",
+    "20015",
+    "30001",
+    "30002",
+    "30003",
+    "30004",
+]
+
+
+@pytest.mark.parametrize("code", RESPONSES)
+def test_a_sample_response_is_read(code):
+    found = read_response(read(f"responses/{code}.xml"))
+    expected = response_code_of(code)
+    assert (found.code, found.level) == (expected, level_of(expected))
+    assert (found.answers is None) is (code in ("10009", "10010"))
+    assert found.response_code == ("ok" if code in ("20013", "30001", "30004") else "fatal-error")
+    assert (found.bus_ack, found.inf_ack) == (False, code.startswith("3"))
+
+
+@pytest.mark.parametrize("prefix", ["itk3", "mesh"])
+@pytest.mark.parametrize("kind", ["Business", "Infrastructure"])
+def test_a_response_template_of_the_harness_is_known_for_a_response(prefix, kind):
+    found = read_response(read(f"test-harness/{prefix}_ITK_{kind}_Acknowledgement_Bundle_Success.xml"))
+    assert (found.code, found.answers) == (None, "__REQUEST_UUID__")

@@ -1,0 +1,489 @@
+"""One row for every rule: what breaks it, and what each strictness makes of that."""
+
+from __future__ import annotations
+
+import pytest
+
+from itk3.a_message import (
+    COMPOSITION_ID,
+    DOCUMENT_ID,
+    EXTENSION,
+    HEADER_ID,
+    RECEIVER_ID,
+    SENDER_ID,
+    a_message,
+    binary,
+    composition,
+    definition,
+    document,
+    entry,
+    event,
+    extension,
+    flag,
+    handling,
+    message_header,
+    organisation,
+    patient,
+    recipient_type,
+    section,
+)
+from mesh_itk3.itk3.envelope import Caps, read_message
+from mesh_itk3.itk3.response_codes import ELEMENTS, InfrastructureCode
+from mesh_itk3.itk3.rules import RULES
+from mesh_itk3.itk3.verdict import Facts, Strictness, judge, refuse
+
+OURS = frozenset({"A81001"})
+STRICT, STANDARD, LENIENT = Strictness.STRICT, Strictness.STANDARD, Strictness.LENIENT
+
+
+def verdict_on(raw: bytes, **facts):
+    return judge(read_message(raw, Caps()), Facts(**{"our_ods_codes": OURS, **facts}))
+
+
+def codes_of(raw: bytes, **facts) -> tuple[str, ...]:
+    return tuple(verdict_on(raw, strictness=strictness, **facts).code.value for strictness in (STRICT, STANDARD, LENIENT))
+
+
+@pytest.mark.parametrize("strictness", Strictness)
+def test_a_conformant_message_is_accepted_without_a_warning(strictness):
+    verdict = verdict_on(a_message(), strictness=strictness)
+    assert (verdict.code, verdict.warnings, verdict.issue_code) == (InfrastructureCode.SUCCESS, (), "informational")
+    assert verdict.is_positive
+
+
+ALL = ("20006",) * 3
+
+HEADER_ROWS = {
+    # rule: (message, codes in strict, standard, lenient, issue code, where)
+    "message_header_id_missing": (a_message(header_id=None), ALL, "required", "entry[0].resource.id"),
+    "message_header_id_invalid": (a_message(header_id='<id value="a_b"/>'), ALL, "value", ".id"),
+    "event_missing": (a_message(event=""), ALL, "required", ".event.code"),
+    "event_missing (system)": (a_message(event='<event><code value="ITK003D"/></event>'), ALL, "required", ".event.system"),
+    "event_system_wrong": (a_message(event=event(system="urn:other")), ALL, "code-invalid", ".event.system"),
+    "sender_missing": (a_message(sender=""), ALL, "required", ".sender"),
+    "sender_missing (reference)": (a_message(sender="<sender/>"), ALL, "required", ".sender.reference"),
+    "sender_unresolved": (a_message(sender_entry=""), ("20006", "20006", "20013"), "value", ".sender.reference"),
+    "timestamp_missing": (a_message(timestamp=""), ALL, "required", ".timestamp"),
+    "timestamp_unreadable": (a_message(timestamp='<timestamp value="yesterday"/>'), ALL, "value", ".timestamp"),
+    "source_missing": (a_message(source=""), ALL, "required", ".source.endpoint"),
+    "source_missing (endpoint)": (a_message(source="<source/>"), ALL, "required", ".source.endpoint"),
+    "source_no_mailbox": (
+        a_message(source='<source><endpoint value="1.2.826.0.1285"/></source>'),
+        ("20006", "20013", "20013"),
+        "value",
+        ".source.endpoint",
+    ),
+    "event_display": (a_message(event=event(display="eDischarge")), ("20006", "20013", "20013"), "value", ".event.display"),
+    "header_padding": (a_message(event=event(code="ITK003D ")), ("20006", "20013", "20013"), "value", ".event.code"),
+    "bundle_type_missing": (a_message(bundle_type=None), ALL, "required", "Bundle.type"),
+    "bundle_type_wrong": (a_message(bundle_type="collection"), ALL, "value", "Bundle.type"),
+    "message_header_missing": (a_message(header=""), ALL, "required", "Bundle.entry"),
+    "message_header_repeated": (
+        a_message(after=entry(message_header(), None)),
+        ALL,
+        "structure",
+        "Bundle.entry[3].resource",
+    ),
+    "not_a_bundle": (b'<Composition xmlns="http://hl7.org/fhir"/>', ALL, "structure", "Bundle"),
+}
+
+STANDARD_WAIVES = "20013"
+HANDLING_ROWS = {
+    "handling_specification_missing": (a_message(specification=extension("urn:other", "")), ("10001",) * 3),
+    "handling_specification_repeated": (a_message(specification=handling() * 2), ("10001",) * 3),
+    "inf_ack_missing": (a_message(specification=handling(InfAckRequested=None)), ("10001",) * 3),
+    "bus_ack_missing": (a_message(specification=handling(BusAckRequested=None)), ("10001",) * 3),
+    "inf_ack_unusable": (a_message(specification=handling(InfAckRequested=flag("maybe"))), ("10002",) * 3),
+    "inf_ack_unusable (empty)": (a_message(specification=handling(InfAckRequested="")), ("10002",) * 3),
+    "inf_ack_unusable (string)": (
+        a_message(specification=handling(InfAckRequested='<valueString value="true"/>')),
+        ("10002",) * 3,
+    ),
+    "inf_ack_unusable (twice, differently)": (
+        a_message(
+            specification=extension(
+                EXTENSION,
+                "".join(extension("InfAckRequested", flag(value)) for value in ("true", "false"))
+                + extension("BusAckRequested", flag("true")),
+            )
+        ),
+        ("10002",) * 3,
+    ),
+    "bus_ack_unusable": (a_message(specification=handling(BusAckRequested=flag("1"))), ("10003",) * 3),
+    "message_definition_missing": (a_message(specification=handling(MessageDefinition=None)), ("10001", "10001", "20013")),
+    "message_definition_unusable": (a_message(specification=handling(MessageDefinition="")), ("10004", "10004", "20013")),
+    "message_definition_unknown": (
+        a_message(specification=handling(MessageDefinition=definition("ITK-Wibble-MessageDefinition-1"))),
+        ("10004", "10004", "20013"),
+    ),
+    "message_definition_unknown (bare)": (
+        a_message(specification=handling(MessageDefinition=definition("", base="https://fhir.nhs.uk/MessageDefinition"))),
+        ("10004", "10004", "20013"),
+    ),
+    "message_definition_version": (
+        a_message(specification=handling(MessageDefinition=definition("ITK-eDischarge-MessageDefinition-5"))),
+        ("10005", "10005", "20013"),
+    ),
+    "message_definition_instance": (
+        a_message(specification=handling(MessageDefinition=definition("ITK-eDischarge-MessageDefinition-Instance-7"))),
+        ("10005", "20013", "20013"),
+    ),
+    "message_definition_of_another_payload": (
+        a_message(specification=handling(MessageDefinition=definition("ITK-OPL-MessageDefinition-4"))),
+        ("10008", "20013", "20013"),
+    ),
+    "sender_reference_missing": (a_message(specification=handling(SenderReference=None)), ("10001", "20013", "20013")),
+    "sender_reference_unusable": (
+        a_message(specification=handling(SenderReference='<valueString value=""/>')),
+        ("10007", "10007", "20013"),
+    ),
+    "sender_reference_unusable (blank)": (
+        a_message(specification=handling(SenderReference='<valueString value="  "/>')),
+        ("10007", "10007", "20013"),
+    ),
+    "sender_reference_unusable (256 characters)": (
+        a_message(specification=handling(SenderReference=f'<valueString value="{"x" * 256}"/>')),
+        ("10007", "10007", "20013"),
+    ),
+    "sender_reference_type": (
+        a_message(specification=handling(SenderReference='<valueReference><reference value="abc"/></valueReference>')),
+        ("10007", "20013", "20013"),
+    ),
+    "recipient_type_missing": (a_message(specification=handling(RecipientType=None)), ("10001", "10001", "20013")),
+    "recipient_type_unusable": (
+        a_message(specification=handling(RecipientType=recipient_type("XX"))),
+        ("10010", "10010", "20013"),
+    ),
+    "recipient_type_unusable (system)": (
+        a_message(specification=handling(RecipientType=recipient_type(system="urn:other"))),
+        ("10010", "10010", "20013"),
+    ),
+    "recipient_type_display": (
+        a_message(specification=handling(RecipientType=recipient_type(display="for action"))),
+        ("10010", "20013", "20013"),
+    ),
+    "local_extension_missing": (a_message(specification=handling(LocalExtension=None)), ("10001", "20013", "20013")),
+    "local_extension_missing (empty)": (a_message(specification=handling(LocalExtension="")), ("10001", "20013", "20013")),
+    "priority_present": (
+        a_message(specification=handling(Priority='<valueCoding><code value="routine"/></valueCoding>')),
+        ("10001", "20013", "20013"),
+    ),
+}
+
+TWO_DOCUMENTS = document() + document(full_url="urn:uuid:another", bundle_id="another")
+GP_PRACTICE = section(code="886711000000101", more='<entry><reference value="urn:uuid:the-practice"/></entry>')
+
+
+def naming_practice(ods_code: str) -> str:
+    return document(composition(sections=GP_PRACTICE) + patient() + organisation("the-practice", ods_code))
+
+
+PAYLOAD_ROWS = {
+    "document_missing": (a_message(documents=""), ("20009",) * 3, "required"),
+    "document_missing (collection)": (a_message(documents=document(bundle_type="collection")), ("20009",) * 3, "required"),
+    "document_missing (no type)": (a_message(documents=document(bundle_type=None)), ("20009",) * 3, "required"),
+    "document_repeated": (a_message(documents=TWO_DOCUMENTS), ("20009",) * 3, "structure"),
+    "composition_missing": (a_message(documents=document(patient())), ("20009",) * 3, "required"),
+    "patient_unreachable": (a_message(documents=document(composition(subject=None) + patient())), ("20009",) * 3, "required"),
+    "patient_unreachable (other)": (
+        a_message(documents=document(composition(subject="urn:uuid:other") + patient())),
+        ("20009",) * 3,
+        "required",
+    ),
+    "patient_unreachable (no Patient)": (
+        a_message(documents=document(composition(subject="urn:uuid:x") + organisation("x", "RA901"))),
+        ("20009",) * 3,
+        "required",
+    ),
+    "date_without_zone": (
+        a_message(documents=document(composition(date="2015-02-17T12:00:00") + patient())),
+        ("20009", "20013", "20013"),
+        "value",
+    ),
+    "payload_padding": (
+        a_message(documents=document(composition(sections=section(code="887181000000106 ")) + patient())),
+        ("20009", "20013", "20013"),
+        "value",
+    ),
+    "practice_in_document_not_ours": (
+        a_message(documents=naming_practice("B82002")),
+        ("20010", "20013", "20013"),
+        "not-found",
+    ),
+    "practice_in_document_differs": (
+        a_message(receiver_ods_code="A81001", documents=naming_practice("B82002")),
+        ("20013",) * 3,
+        "not-found",
+    ),
+}
+
+
+def rule_of(row: str) -> str:
+    return row.partition(" ")[0]
+
+
+@pytest.mark.parametrize("row", HEADER_ROWS)
+def test_a_wrong_message_header_gets_20006_with_the_most_specific_issue_code(row):
+    raw, codes, issue_code, where = HEADER_ROWS[row]
+    assert codes_of(raw) == codes
+    verdict = verdict_on(raw, strictness=STRICT)
+    assert (verdict.rule, verdict.issue_code) == (rule_of(row), issue_code)
+    assert verdict.where.endswith(where)
+
+
+@pytest.mark.parametrize("row", HANDLING_ROWS)
+def test_a_wrong_handling_specification_gets_the_code_of_its_key(row):
+    raw, codes = HANDLING_ROWS[row]
+    assert codes_of(raw) == codes
+    assert verdict_on(raw, strictness=STRICT).rule == rule_of(row)
+    assert verdict_on(raw, strictness=STRICT).issue_code == "processing"
+
+
+@pytest.mark.parametrize("row", PAYLOAD_ROWS)
+def test_a_wrong_payload_gets_20009_or_20010(row):
+    raw, codes, issue_code = PAYLOAD_ROWS[row]
+    assert codes_of(raw) == codes
+    strict = verdict_on(raw, strictness=STRICT)
+    if not strict.is_positive:
+        assert (strict.rule, strict.issue_code) == (rule_of(row), issue_code)
+
+
+WAIVED = {
+    row: raw for row, (raw, codes, *_) in (HEADER_ROWS | HANDLING_ROWS | PAYLOAD_ROWS).items() if codes[1] == STANDARD_WAIVES
+}
+
+
+@pytest.mark.parametrize("row", WAIVED)
+def test_a_waived_deviation_is_a_warning_by_the_name_of_its_rule(row):
+    assert verdict_on(WAIVED[row]).warnings == (rule_of(row),)
+
+
+def test_standard_waives_exactly_what_it_is_said_to_waive():
+    assert {rule.name for rule in RULES if STANDARD in rule.waived_in} == {
+        "sender_reference_missing",
+        "sender_reference_type",
+        "local_extension_missing",
+        "priority_present",
+        "message_definition_of_another_payload",
+        "message_definition_instance",
+        "recipient_type_display",
+        "event_display",
+        "source_no_mailbox",
+        "date_without_zone",
+        "header_padding",
+        "payload_padding",
+        "practice_in_document_not_ours",
+        "practice_in_document_differs",
+    }
+
+
+def test_lenient_waives_all_that_standard_waives():
+    assert all(LENIENT in rule.waived_in for rule in RULES if STANDARD in rule.waived_in)
+
+
+def test_every_rule_has_its_row_in_these_tests():
+    tested = {rule_of(row) for row in (*HEADER_ROWS, *HANDLING_ROWS, *PAYLOAD_ROWS)}
+    by_facts = {
+        "event_not_taken",
+        "message_known",
+        "document_known",
+        "receiver_not_ours",
+        "receiver_person_unknown",
+        "sender_unknown",
+        "attachment_not_approved",
+        "attachment_unsupported",
+    }
+    assert {rule.name for rule in RULES} <= tested | by_facts
+
+
+TIMESTAMPS = {
+    "2024-01-02T03:04:05+00:00": True,
+    "2024-01-02T03:04:05Z": True,
+    "2023-08-15T10:40:53.3713512+01:00": True,
+    "2016-12-31T23:59:60Z": True,
+    "2024-01-02T03:04:05": False,
+    "2024-01-02": False,
+    "2024-13-02T03:04:05Z": False,
+    "2024-01-02 03:04:05Z": False,
+    "2024-01-02T03:04Z": False,
+    "٢024-01-02T03:04:05Z": False,
+}
+
+
+@pytest.mark.parametrize("timestamp", TIMESTAMPS)
+def test_a_timestamp_is_a_fhir_instant(timestamp):
+    verdict = verdict_on(a_message(timestamp=f'<timestamp value="{timestamp}"/>'))
+    assert verdict.is_positive is TIMESTAMPS[timestamp]
+
+
+# --------------------------------------------------------------------------------------------- by what the world knows
+
+
+def test_an_event_that_no_handler_takes_is_refused():
+    verdict = verdict_on(a_message(), event_codes=frozenset({"ITK006D"}))
+    assert (verdict.code.value, verdict.rule, verdict.issue_code) == ("20006", "event_not_taken", "code-invalid")
+    assert verdict_on(a_message(), event_codes=frozenset({"ITK003D"})).is_positive
+
+
+RECEIVERS = {"A81001": "20013", "a81001": "20013", "V81999": "20013", "v81999": "20013", "B82002": "20002"}
+
+
+@pytest.mark.parametrize("ods_code", RECEIVERS)
+def test_a_receiver_that_is_not_ours_gets_20002(ods_code):
+    verdict = verdict_on(a_message(receiver_ods_code=ods_code))
+    assert verdict.code.value == RECEIVERS[ods_code]
+
+
+def test_one_code_of_the_receiver_that_is_ours_is_enough():
+    both = organisation(RECEIVER_ID, "B82002").replace(
+        "</identifier>",
+        '</identifier><identifier><system value="https://fhir.nhs.uk/Id/ods-site-code"/><value value="A81001"/></identifier>',
+    )
+    receiver = f'<receiver><reference value="{RECEIVER_ID}"/></receiver>'
+    assert verdict_on(a_message(receiver=receiver, after=both)).is_positive
+
+
+@pytest.mark.parametrize(
+    "after",
+    [
+        pytest.param("", id="unresolvable"),
+        pytest.param(entry(f'<Organization><id value="{RECEIVER_ID}"/></Organization>', None), id="without a code"),
+        pytest.param(entry(f'<Practitioner><id value="{RECEIVER_ID}"/></Practitioner>', None), id="a person"),
+    ],
+)
+def test_a_receiver_without_an_ods_code_is_not_refused(after):
+    receiver = f'<receiver><reference value="urn:uuid:{RECEIVER_ID}"/></receiver>'
+    assert verdict_on(a_message(receiver=receiver, after=after)).is_positive
+
+
+def test_recipients_are_not_checked_where_our_own_codes_are_not_known():
+    assert verdict_on(a_message(receiver_ods_code="B82002"), our_ods_codes=frozenset()).is_positive
+
+
+def test_a_practice_code_in_the_document_is_ours_or_the_stand_in():
+    for ods_code in ("A81001", "V81999"):
+        assert verdict_on(a_message(documents=naming_practice(ods_code)), strictness=STRICT).is_positive
+
+
+def test_persons_and_senders_are_checked_only_against_a_list():
+    person = entry(
+        f'<Practitioner><id value="{RECEIVER_ID}"/><identifier><value value="123"/></identifier></Practitioner>', None
+    )
+    receiver = f'<receiver><reference value="{RECEIVER_ID}"/></receiver>'
+    raw = a_message(receiver=receiver, after=person)
+    assert verdict_on(raw).is_positive
+    assert verdict_on(raw, our_person_ids=frozenset({"123"})).is_positive
+    assert verdict_on(raw, our_person_ids=frozenset({"456"})).code.value == "20001"
+    assert verdict_on(raw, sender_ods_codes=frozenset({"RA901"})).is_positive
+    assert verdict_on(raw, sender_ods_codes=frozenset({"RX001"})).code.value == "20003"
+
+
+def test_attachment_types_are_checked_only_against_a_list():
+    raw = a_message(documents=document(composition() + patient() + binary("b1", b"x", content_type="text/html; charset=utf-8")))
+    assert verdict_on(raw).is_positive
+    assert verdict_on(raw, supported_attachment_types=frozenset({"text/html"})).is_positive
+    assert verdict_on(raw, supported_attachment_types=frozenset({"application/pdf"})).code.value == "20005"
+    assert verdict_on(raw, approved_attachment_types=frozenset({"application/pdf"})).code.value == "20004"
+
+
+REPLACES = '<relatesTo><code value="replaces"/><targetIdentifier><value value="old"/></targetIdentifier></relatesTo>'
+REPLACEMENT = a_message(documents=document(composition(relates_to=REPLACES) + patient()))
+KNOWN = {
+    "20007": (a_message(), {"is_known_message": True}),
+    "20007 (same bytes)": (a_message(), {"is_known_message": True, "is_known_document": True, "is_same_bytes": True}),
+    "20008": (a_message(), {"is_known_document": True}),
+    "20013 (replacement, known message)": (REPLACEMENT, {"is_known_message": True}),
+    "20013 (replacement, known document)": (REPLACEMENT, {"is_known_document": True}),
+    "20007 (replacement, same bytes)": (REPLACEMENT, {"is_known_message": True, "is_same_bytes": True}),
+}
+
+
+@pytest.mark.parametrize("row", KNOWN)
+def test_what_is_known_already_is_refused_as_a_duplicate(row):
+    raw, facts = KNOWN[row]
+    assert verdict_on(raw, **facts).code.value == row.partition(" ")[0]
+
+
+def test_an_appended_document_is_no_replacement():
+    appends = REPLACES.replace("replaces", "appends")
+    raw = a_message(documents=document(composition(relates_to=appends) + patient()))
+    assert verdict_on(raw, is_known_document=True).code.value == "20008"
+
+
+def test_a_payload_that_is_no_document_needs_none():
+    raw = a_message(documents=entry('<DiagnosticReport><id value="r"/></DiagnosticReport>', None), focus="")
+    assert verdict_on(raw, needs_document=False).is_positive
+    assert verdict_on(raw).code.value == "20009"
+
+
+# --------------------------------------------------------------------------------------------- order and content
+
+ORDER = {
+    "10009 before 20006": (a_message(bundle_type=None)[:-3], {}, "10009"),
+    "20006 before 10001": (a_message(timestamp="", specification=handling(InfAckRequested=None)), {}, "20006"),
+    "10001 before 10002": (a_message(specification=handling(BusAckRequested=None, InfAckRequested=flag("x"))), {}, "10001"),
+    "10002 before 10003": (
+        a_message(specification=handling(BusAckRequested=flag("x"), InfAckRequested=flag("x"))),
+        {},
+        "10002",
+    ),
+    "10003 before 10004": (a_message(specification=handling(BusAckRequested=flag("x"), MessageDefinition="")), {}, "10003"),
+    "10004 before 10007": (a_message(specification=handling(MessageDefinition="", SenderReference="")), {}, "10004"),
+    "10007 before 10010": (a_message(specification=handling(SenderReference="", RecipientType="")), {}, "10007"),
+    "10010 before 20007": (a_message(specification=handling(RecipientType="")), {"is_known_message": True}, "10010"),
+    "20007 before 20002": (a_message(receiver_ods_code="B82002"), {"is_known_message": True}, "20007"),
+    "20002 before 20009": (a_message(receiver_ods_code="B82002", documents=""), {}, "20002"),
+    "20009 before 20008": (a_message(documents=document(patient())), {"is_known_document": True}, "20009"),
+}
+
+
+@pytest.mark.parametrize("row", ORDER)
+def test_the_first_broken_rule_decides(row):
+    raw, facts, code = ORDER[row]
+    assert verdict_on(raw, **facts).code.value == code
+
+
+SECRET = "4857773456"
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        a_message(header_id=f'<id value="{SECRET}_"/>'),
+        a_message(event=event(code=SECRET, system=SECRET)),
+        a_message(timestamp=f'<timestamp value="{SECRET}"/>'),
+        a_message(specification=handling(InfAckRequested=flag(SECRET))),
+        a_message(specification=handling(MessageDefinition=definition(SECRET))),
+        a_message(specification=handling(SenderReference=f'<valueString value="{SECRET * 30}"/>')),
+        a_message(receiver_ods_code=SECRET),
+        a_message(documents=document(composition(subject=SECRET) + patient(SECRET + "x"))),
+        a_message(documents=document(composition(date="2015-02-17T12:00:00", sections=section(code=SECRET + " ")) + patient())),
+        a_message()[:-5] + SECRET.encode(),
+        f"<{SECRET}".encode(),
+    ],
+)
+@pytest.mark.parametrize("strictness", Strictness)
+def test_no_verdict_holds_a_value_from_the_message(raw, strictness):
+    verdict = verdict_on(raw, strictness=strictness)
+    assert SECRET not in f"{verdict.diagnostics} {verdict.where} {verdict.warnings} {verdict.issue_code} {verdict.rule}"
+
+
+def test_the_refusal_of_a_handler_takes_only_issue_codes_that_its_code_allows():
+    fitting = refuse(InfrastructureCode.PAYLOAD_VALIDATION_FAILURE, "Bundle.entry[2]", "invariant", "handler")
+    assert (fitting.issue_code, fitting.diagnostics) == ("invariant", "handler: Bundle.entry[2]")
+    assert refuse(InfrastructureCode.UNSUPPORTED_ATTACHMENT, "x", "invariant", "handler").issue_code == "security"
+    assert refuse(InfrastructureCode.UNSUPPORTED_ATTACHMENT, "x", None, "handler").issue_code == "security"
+
+
+def test_rule_names_are_unique_and_every_rule_has_a_source_and_a_negative_code():
+    assert len({rule.name for rule in RULES}) == len(RULES)
+    assert all(rule.source and not ELEMENTS[rule.code].is_positive for rule in RULES)
+
+
+def test_a_header_anywhere_in_the_bundle_is_found():
+    header = entry(message_header(), f"urn:uuid:{HEADER_ID}")
+    raw = a_message(header="", after=header)
+    reading = read_message(raw, Caps())
+    assert verdict_on(raw).is_positive
+    assert reading.header.where == "Bundle.entry[2].resource"
+    assert {SENDER_ID, DOCUMENT_ID, COMPOSITION_ID}.isdisjoint({reading.header.message_header_id})
