@@ -12,6 +12,7 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from mesh_itk3 import events
+from mesh_itk3.adapters.certificate import EXPIRES_SOON, expires_at
 from mesh_itk3.adapters.ledger import migrate, open_ledger
 from mesh_itk3.adapters.letters import LetterFiles
 from mesh_itk3.adapters.mesh_mailbox import MeshMailbox
@@ -21,9 +22,8 @@ from mesh_itk3.adapters.payload_store import DirectoryPayloadStore
 from mesh_itk3.adapters.spool import DirectorySpool
 from mesh_itk3.itk3.envelope import Caps
 from mesh_itk3.itk3.verdict import Strictness
-from mesh_itk3.itk3.workflows import SHIPPED
 from mesh_itk3.ports import Clock, CredentialsRejected, Ledger, Mailbox, MailboxUnavailable, PayloadStore
-from mesh_itk3.registry import Registry, load_handlers
+from mesh_itk3.registry import Registry
 from mesh_itk3.scheduler import Bell, Job, Progress, tick_s, until
 from mesh_itk3.settings import Settings
 from mesh_itk3.stages.collect import Collector
@@ -36,6 +36,7 @@ from mesh_itk3.stages.world import Practice, World
 
 RENEW_LEASE_S: Final = 20.0
 HOUSEKEEPING_S: Final = 3600.0
+DAY_S: Final = 86_400.0
 TRACK_S: Final = 600.0
 ORPHANS_OLDER_THAN: Final = timedelta(hours=24)
 RUN_FOR_S: Final = 5.0
@@ -60,11 +61,6 @@ def build_mailbox(settings: Settings, mailbox_id: str) -> MeshMailbox:
             ca_file=mesh.ca_file,
         )
     )
-
-
-def build_registry(settings: Settings) -> Registry:
-    """The installed handlers. Raises HandlerConflict, ConfigInvalid."""
-    return load_handlers(settings.handlers, SHIPPED, settings.state_directory)
 
 
 def owner_name() -> str:
@@ -161,6 +157,14 @@ class Daemon:
         if swept:
             events.emit(events.PAYLOADS_SWEPT, count=swept)
 
+    def look_at_certificate(self) -> None:
+        """Says daily that the client certificate runs out soon, while there is time to order another."""
+        file = self.settings.mesh.client_certificate
+        expires = expires_at(file) if file else None
+        if expires is not None and expires - self.clock.now() < EXPIRES_SOON:
+            days_left = (expires - self.clock.now()).days
+            events.emit(events.CERTIFICATE_EXPIRING, days_left=days_left, expires_at=expires.isoformat())
+
     def renew(self) -> None:
         self.ledger.hold(self.mailbox_ids, self.clock.now())
 
@@ -192,6 +196,7 @@ class Daemon:
             Job("correlate", lambda: _discard(self.correlate()), tick, bell=self.bells["correlate"]),
             Job("renew", self.renew, RENEW_LEASE_S),
             Job("sweep", self.sweep, HOUSEKEEPING_S),
+            Job("certificate", self.look_at_certificate, DAY_S),
         ]
         return stages + [job for mailbox_id in self.mailbox_ids for job in self._mailbox_jobs(mailbox_id, tick)]
 

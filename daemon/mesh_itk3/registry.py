@@ -19,7 +19,8 @@ from pydantic import TypeAdapter, ValidationError
 
 from mesh_itk3 import events
 from mesh_itk3.handler import Declaration, Handler, HandlerSettings
-from mesh_itk3.itk3.workflows import WorkflowTable
+from mesh_itk3.itk3.workflows import SHIPPED, WorkflowTable
+from mesh_itk3.settings import Settings
 from mesh_itk3.settings_errors import ConfigInvalid, HandlerConflict, no_such_key, sentence, short_name
 from mesh_itk3.settings_sources import KeyPath, Source
 
@@ -252,6 +253,13 @@ def load_handlers(
     if problems:
         raise ConfigInvalid(problems)
     return registry
+
+
+def registry_of(settings: Settings) -> Registry:
+    """The installed handlers with this configuration. Raises HandlerConflict, ConfigInvalid."""
+    return load_handlers(
+        settings.handlers, SHIPPED, settings.state_directory, overridden=settings.workflows, line=settings.line
+    )
 
 
 def _each_once(points: Iterable[EntryPoint]) -> Iterator[EntryPoint]:

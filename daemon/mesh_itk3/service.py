@@ -17,15 +17,14 @@ from mesh_itk3.adapters.clock import SystemClock
 from mesh_itk3.adapters.logging import configure_logging
 from mesh_itk3.adapters.notify import Notifier
 from mesh_itk3.adapters.owner import act_as_owner
-from mesh_itk3.composition import Daemon, build_mailbox, build_registry, compose
+from mesh_itk3.composition import Daemon, compose
 from mesh_itk3.lifecycle import State
 from mesh_itk3.once import run_once
 from mesh_itk3.ports import Clock, HeldByAnother, LedgerUnavailable, StorageFailed
-from mesh_itk3.registry import Registry
+from mesh_itk3.registry import Registry, registry_of
 from mesh_itk3.scheduler import schedule, stop
 from mesh_itk3.settings import ConfigInvalid, Settings, load_settings
-
-__all__ = ["build_mailbox", "run"]
+from mesh_itk3.settings_advice import advice
 
 DRAIN_S: Final = 15.0
 """What is in hand is finished within this; the unit allows 30 s before it kills, the promise is 20 s."""
@@ -38,7 +37,8 @@ SIGNALS: Final = frozenset({signal.SIGTERM, signal.SIGINT, signal.SIGHUP})
 @dataclass(slots=True)
 class Signals:
     """What the operating system asked for. A thread waits for signals and notes them; the main loop acts. Handlers
-    that interrupt the main thread could do so inside the very lock that they need."""
+    that interrupt the main thread could do so inside the very lock that they need.
+    """
 
     stopping: threading.Event = field(default_factory=threading.Event)
     reloading: threading.Event = field(default_factory=threading.Event)
@@ -62,17 +62,31 @@ def run(config: Path | None, credentials: Path | None, *, once: bool) -> int:
     """
     settings = load_settings(config, credentials, os.environ)
     configure_logging(settings.log_level, log_format=settings.log_format)
+    for problem in advice(config, credentials, os.environ):
+        events.emit(events.CONFIG_ADVICE, problem=problem)
     if settings.ledger.sqlite_file is not None:
         act_as_owner(settings.ledger.sqlite_file)
     clock = SystemClock()
     signals = Signals()
     signals.listen()
     stopping = signals.stopping if once else threading.Event()
-    daemon = holding(compose(settings, build_registry(settings), clock=clock, stopping=stopping))
+    registry = registry_of(settings)
+    say_handlers(registry)
+    daemon = holding(compose(settings, registry, clock=clock, stopping=stopping))
     if not once:
         return Service(daemon, signals, clock, config, credentials).run()
     with closing(daemon):
         return run_once(daemon, wait=signals.stopping.wait)
+
+
+def say_handlers(registry: Registry) -> None:
+    """Which handlers there are, and which cannot work, with where each came from."""
+    for found in registry.all:
+        said = {"handler": found.name, "distribution": found.distribution, "version": found.version}
+        if found.loaded is not None:
+            events.emit(events.HANDLER_LOADED, **said)
+        else:
+            events.emit(events.HANDLER_UNAVAILABLE, **said, reason=found.problem or "disabled")
 
 
 def holding(daemon: Daemon) -> Daemon:
@@ -150,7 +164,7 @@ class Service:
         self.notifier.reloading()
         try:
             settings = load_settings(self.config, self.credentials, os.environ)
-            registry = build_registry(settings)
+            registry = registry_of(settings)
         except ConfigInvalid as invalid:
             for problem in invalid.problems:
                 events.emit(events.CONFIG_INVALID, problem=problem)
@@ -173,6 +187,7 @@ class Service:
             return self._again()
         configure_logging(settings.log_level, log_format=settings.log_format)
         events.emit(events.CONFIG_RELOADED)
+        say_handlers(registry)
         return self._again()
 
     def _again(self) -> BackgroundScheduler:

@@ -15,8 +15,9 @@ from pathlib import Path
 from typing import Any
 
 from mesh_itk3.adapters.clock import SystemClock
-from mesh_itk3.composition import Daemon, build_registry, compose
+from mesh_itk3.composition import Daemon, compose
 from mesh_itk3.once import run_once
+from mesh_itk3.registry import registry_of
 from mesh_itk3.settings import load_settings
 
 
@@ -69,7 +70,7 @@ def wrap(daemon: Daemon, port: str, method: str, when: str, nth: int) -> None:
 
 def main(config: str, point: str, when: str, nth: str) -> int:
     settings = load_settings(Path(config), None, os.environ)
-    daemon = compose(settings, build_registry(settings), clock=SystemClock(), stopping=threading.Event())
+    daemon = compose(settings, registry_of(settings), clock=SystemClock(), stopping=threading.Event())
     daemon.hold()
     port, _, method = point.partition(".")
     wrap(daemon, port, method, when, int(nth))

@@ -193,6 +193,7 @@ def test_a_handler_that_refuses_gives_its_infrastructure_code(tmp_path):
     daemon.handler.examined = Refuse(InfrastructureCode.UNSUPPORTED_ATTACHMENT, "Bundle.entry[2]")
     interpret(daemon.world)
     assert daemon.codes(message) == {"infrastructure": "20005"}
+    assert daemon.record(message).reason == "handler_refused"
     assert daemon.handler.calls == []
 
 

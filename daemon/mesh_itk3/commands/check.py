@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
@@ -9,10 +10,12 @@ from pathlib import Path
 
 from mesh_itk3.commands import checks_here
 from mesh_itk3.commands.console import Exit, counted, print_json, say, shown
-from mesh_itk3.commands.finding import Finding, good, wrong
-from mesh_itk3.commands.opened import become_owner, read_registry, read_settings
+from mesh_itk3.commands.finding import Finding, good, noted, wrong
+from mesh_itk3.commands.opened import become_owner, read_settings
 from mesh_itk3.ports import CredentialsRejected, Mailbox, MailboxUnavailable
+from mesh_itk3.registry import registry_of
 from mesh_itk3.settings import Settings
+from mesh_itk3.settings_advice import advice
 from mesh_itk3.settings_errors import ConfigInvalid
 
 HANDSHAKES_AT_ONCE = 8
@@ -43,8 +46,9 @@ def _findings(config: Path, credentials: Path | None, *, offline: bool) -> Itera
         "configuration", f"{config}: {counted(len(settings.mailboxes), 'mailbox', 'mailboxes')}, {settings.mesh.environment}"
     )
     yield good("credentials", "shared key and a password for each mailbox are there")
+    yield from (noted("advice", line) for line in advice(config, credentials, os.environ))
     yield from checks_here.certificate(settings)
-    yield from checks_here.handlers(read_registry(settings))
+    yield from checks_here.handlers(registry_of(settings))
     # Before we act as the ledger's owner: under systemd the client key is readable to root alone.
     if not offline:
         yield from _handshakes(settings)

@@ -4,18 +4,15 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import Final
 
+from mesh_itk3.adapters.certificate import EXPIRES_SOON
 from mesh_itk3.commands.console import counted
 from mesh_itk3.commands.finding import Finding, good, noted, wrong
 from mesh_itk3.ports import LedgerUnavailable, RegisterUnusable
 from mesh_itk3.registry import Found, Registry
 from mesh_itk3.settings import LedgerSettings, Settings
-
-EXPIRES_SOON: Final = timedelta(days=30)
-"""A new certificate takes about five working days; a month leaves time for holidays."""
 
 
 def certificate(settings: Settings) -> Iterator[Finding]:

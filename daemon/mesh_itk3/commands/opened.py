@@ -10,9 +10,7 @@ from pathlib import Path
 from mesh_itk3.adapters.ledger import open_ledger
 from mesh_itk3.adapters.logging import configure_logging
 from mesh_itk3.adapters.owner import act_as_owner
-from mesh_itk3.itk3.workflows import SHIPPED
 from mesh_itk3.ports import Ledger, LedgerUnavailable
-from mesh_itk3.registry import Registry, load_handlers
 from mesh_itk3.settings import Settings, load_settings
 
 
@@ -21,11 +19,6 @@ def read_settings(config: Path, credentials: Path | None) -> Settings:
     settings = load_settings(config, credentials, os.environ)
     configure_logging(settings.log_level, log_format=settings.log_format)
     return settings
-
-
-def read_registry(settings: Settings) -> Registry:
-    """The installed handlers. Raises ConfigInvalid."""
-    return load_handlers(settings.handlers, SHIPPED, settings.state_directory, line=settings.line)
 
 
 @contextmanager

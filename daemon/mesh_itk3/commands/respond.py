@@ -9,12 +9,13 @@ from pathlib import Path
 from mesh_itk3 import events
 from mesh_itk3.commands.console import CommandRefused, Exit, print_json, say, shown
 from mesh_itk3.commands.one_message import find_one
-from mesh_itk3.commands.opened import existing_ledger, read_registry, read_settings
+from mesh_itk3.commands.opened import existing_ledger, read_settings
 from mesh_itk3.commands.rows import message_row
 from mesh_itk3.itk3.response_codes import ELEMENTS, BusinessCode
 from mesh_itk3.lifecycle import Move, State, state_after
 from mesh_itk3.ports import Changes, Entry, Ledger, LedgerConflict, MessageRecord, Routes, Step
 from mesh_itk3.reasons import Reason
+from mesh_itk3.registry import registry_of
 
 LONGEST_NAME = 100
 """Characters of `--by`; a guess: a name or a smartcard id is shorter."""
@@ -33,7 +34,7 @@ def record_decision(
     """Records who decided what; durable on return. Filing and answering are the daemon's."""
     who = _person(by)
     settings = read_settings(config, credentials)
-    routes = read_registry(settings)
+    routes = registry_of(settings)
     with existing_ledger(settings) as ledger:
         found = find_one(ledger, identifier, mailbox_id=mailbox_id, acts_on=frozenset({State.AWAITING_DECISION}))
         _check_waiting(found)

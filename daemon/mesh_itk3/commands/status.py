@@ -11,10 +11,10 @@ from typing import Any
 from mesh_itk3 import __version__
 from mesh_itk3.adapters.ledger import schema_revision
 from mesh_itk3.commands.console import Exit, counted, instant, print_json, print_table, say, shown
-from mesh_itk3.commands.opened import existing_ledger, read_registry, read_settings
+from mesh_itk3.commands.opened import existing_ledger, read_settings
 from mesh_itk3.lifecycle import State
 from mesh_itk3.ports import Ledger, MailboxState, MessageKey, Overview
-from mesh_itk3.registry import Found, Registry
+from mesh_itk3.registry import Found, Registry, registry_of
 from mesh_itk3.settings import Settings
 
 NEEDS_A_PERSON = (State.AWAITING_DECISION, State.PARKED)
@@ -23,7 +23,7 @@ NEEDS_A_PERSON = (State.AWAITING_DECISION, State.PARKED)
 def show_status(config: Path, credentials: Path | None, *, as_json: bool) -> int:
     """Prints it; exit code 0 whatever it says, for it has been said."""
     settings = read_settings(config, credentials)
-    registry = read_registry(settings)
+    registry = registry_of(settings)
     now = datetime.now(UTC)
     with existing_ledger(settings) as ledger:
         revision = schema_revision(settings.ledger.url.get_secret_value())

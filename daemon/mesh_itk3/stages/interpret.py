@@ -157,7 +157,7 @@ def _step(
         response_code=verdict.code,
         handler=routed.name if routed else None,
         warnings=verdict.warnings,
-        reason=None if verdict.is_positive else Reason.VERDICT,
+        reason=_reason(verdict, routed),
         attempts=0,
         due_at=None,
     )
@@ -175,6 +175,12 @@ def _step(
         changes=changes,
         responses=_owed(world, record, reading, verdict),
     )
+
+
+def _reason(verdict: Verdict, routed: Routed | None) -> Reason | None:
+    if verdict.is_positive:
+        return None
+    return Reason.VERDICT if routed is None else Reason.HANDLER_REFUSED
 
 
 def _identity(reading: Reading) -> Changes:
