@@ -85,6 +85,8 @@ UNREADABLE = {
     "json with a name twice, escaped": (b'{"resourceType":"Bundle","type":"a","typ\\u0065":"b"}', "json_names_repeated"),
     "json with a control character": (b'{"resourceType":"Bundle","id":"\\u0001"}', "json_characters"),
     "json with half a surrogate": (b'{"resourceType":"Bundle","id":"\\ud800"}', "not_well_formed"),
+    "json with a huge number": (b'{"resourceType":"Bundle","id":' + b"9" * 5000 + b"}", ""),
+    "json with a boolean for a name": (b'{"resourceType":"Bundle",true:1}', "not_well_formed"),
     "json with an array in an array": (b'{"resourceType":"Bundle","entry":[[{}]]}', "json_shape"),
     "json with a number for an extension": (b'{"resourceType":"Bundle","_id":5}', "json_shape"),
     "json with an object for a url": (b'{"resourceType":"Bundle","extension":[{"url":{}}]}', "json_shape"),

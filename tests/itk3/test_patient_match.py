@@ -187,7 +187,8 @@ GP_CONNECT_URL = "https://fhir.nhs.uk/STU3/StructureDefinition/Extension-CareCon
 
 def identifier(value: str, status: str = "01", url: str = STATUS_URL, system: str = "https://fhir.nhs.uk/Id/nhs-number") -> str:
     coding = f'<valueCodeableConcept><coding><code value="{status}"/></coding></valueCodeableConcept>'
-    return f'<identifier><extension url="{url}">{coding}</extension><system value="{system}"/><value value="{value}"/></identifier>'
+    extension = f'<extension url="{url}">{coding}</extension>'
+    return f'<identifier>{extension}<system value="{system}"/><value value="{value}"/></identifier>'
 
 
 def read(content: str) -> PatientIdentity:
