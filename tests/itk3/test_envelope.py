@@ -87,6 +87,8 @@ UNREADABLE = {
     "json with half a surrogate": (b'{"resourceType":"Bundle","id":"\\ud800"}', "not_well_formed"),
     "json with a huge number": (b'{"resourceType":"Bundle","id":' + b"9" * 5000 + b"}", ""),
     "json with a boolean for a name": (b'{"resourceType":"Bundle",true:1}', "not_well_formed"),
+    "json with too many values": (b'{"resourceType":"Bundle","a":[' + b"1," * 1_000_000 + b"1]}", "too_many_elements"),
+    "too many elements": (b'<Bundle xmlns="http://hl7.org/fhir">' + b"<a/>" * 1_000_000 + b"</Bundle>", "too_many_elements"),
     "json with an array in an array": (b'{"resourceType":"Bundle","entry":[[{}]]}', "json_shape"),
     "json with a number for an extension": (b'{"resourceType":"Bundle","_id":5}', "json_shape"),
     "json with an object for a url": (b'{"resourceType":"Bundle","extension":[{"url":{}}]}', "json_shape"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import Final
 
 from lxml import etree
 
@@ -19,6 +20,10 @@ from mesh_itk3.itk3.salvage import salvage_header
 __all__ = ["Caps", "Envelope", "Fault", "Reading", "read_message", "read_oversize"]
 
 
+_MARKS_OF_XML: Final = (b"<",)
+_MARKS_OF_JSON: Final = (b"{", b"[", b",")
+
+
 @dataclass(frozen=True, slots=True)
 class Caps:
     """How much of a stranger's message is read."""
@@ -27,6 +32,10 @@ class Caps:
     """The standard advises 5 MB at most; real messages are larger."""
     max_depth: int = 200
     """Levels of elements. A guess: published messages stay under 30, and recursion over sections stays harmless."""
+    max_marks: int = 1_000_000
+    """Tags, or brackets and commas of JSON: a tree of very many tiny elements takes a hundred times its bytes. A guess:
+    published messages have about 30,000 for each megabyte.
+    """
     max_header_bytes: int = 1_048_576
     """How much of a MessageHeader is kept while it is cut out of a message that cannot be read whole. A guess: real
     ones have about 3 KB.
@@ -139,6 +148,9 @@ def read_oversize(chunks: Iterable[bytes], caps: Caps) -> Reading:
 
 def _parse(raw: bytes, caps: Caps) -> tuple[etree._Element, str]:
     start = raw[:1024].lstrip()[:1]
+    # Counting runs at memory speed, and before anything is built.
+    if sum(map(raw.count, _MARKS_OF_JSON if start == b"{" else _MARKS_OF_XML)) > caps.max_marks:
+        raise xml.Unreadable("too_many_elements")
     if start == b"{":
         return parse_json(raw, caps.max_depth), "json"
     if not raw.strip():

@@ -23,7 +23,7 @@ BYTE_ORDER_MARKS: Final = (
     (b"\xfe\xff", "utf-16"),
 )
 
-_WHITE = b" \t\r\n"
+_WHITE = re.compile(rb"[ \t\r\n]*+")
 _DECLARATION = re.compile(rb"<\?xml\s[^>]*?\?>")
 _DECLARED_ENCODING = re.compile(rb"""\sencoding\s*=\s*["']([A-Za-z0-9._:-]{1,40})["']""")
 
@@ -65,8 +65,7 @@ def check_prolog(raw: bytes) -> None:
     """
     at = 0
     while True:
-        while raw[at : at + 1] in _WHITE and at < len(raw):
-            at += 1
+        at = _end_of_white(raw, at)
         if raw.startswith(b"<?", at):
             at = _after(raw, b"?>", at)
         elif raw.startswith(b"<!--", at):
@@ -75,6 +74,11 @@ def check_prolog(raw: bytes) -> None:
             raise Unreadable("doctype")
         else:
             return
+
+
+def _end_of_white(raw: bytes, at: int) -> int:
+    run = _WHITE.match(raw, at)
+    return run.end() if run else at
 
 
 def _after(raw: bytes, mark: bytes, at: int) -> int:

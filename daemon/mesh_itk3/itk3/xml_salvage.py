@@ -39,6 +39,7 @@ class XmlScanner:
         self._buffer = b""
         self._at = 0
         self._tags = 0
+        self._has_doctype = False
         self._until: bytes | None = None
         self._kept = b""
         self._open: list[bytes] = []
@@ -90,7 +91,7 @@ class XmlScanner:
                 self._until = ending
                 self._at = at + len(opening)
                 return True
-        if self._buffer.startswith(b"<!DOCTYPE", at):
+        if not self._has_doctype and self._buffer.startswith(b"<!DOCTYPE", at):
             return self._doctype(at)
         if len(self._buffer) - at < _LONGEST_OPENING or _UNFINISHED.match(self._buffer, at):
             return self._wait_for_tag(at)
@@ -101,6 +102,7 @@ class XmlScanner:
         end = _DOCTYPE_END.match(self._buffer[at : at + _MAX_TAG_BYTES])
         if end is None and len(self._buffer) - at < _MAX_TAG_BYTES:
             return False
+        self._has_doctype = True  # only one is looked for: each search may cost as much as a tag may be long
         self._at = at + (end.end() if end else _LONGEST_OPENING)
         return True
 
