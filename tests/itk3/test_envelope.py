@@ -125,6 +125,7 @@ def test_a_value_of_more_than_libxml2s_ten_megabytes_is_read():
 
 
 LEGAL = {
+    "a comment before every resource": MESSAGE.replace(b"<resource>", b"<resource><!-- d --><?e?>"),
     "prefixed": MESSAGE.replace(b"<", b"<f:").replace(b"<f:/", b"</f:").replace(b"<f:?", b"<?").replace(b"xmlns=", b"xmlns:f="),
     "comments and instructions anywhere": MESSAGE.replace(b"<id", b"<!-- a --><?b c?><id").replace(
         b"<entry>", b"<entry><!-- d -->"

@@ -480,6 +480,11 @@ def test_rule_names_are_unique_and_every_rule_has_a_source_and_a_negative_code()
     assert all(rule.source and not ELEMENTS[rule.code].is_positive for rule in RULES)
 
 
+def test_a_sender_reference_of_255_characters_is_the_longest():
+    raw = a_message(specification=handling(SenderReference=f'<valueString value="{"x" * 255}"/>'))
+    assert verdict_on(raw, strictness=STRICT).is_positive
+
+
 def test_a_header_anywhere_in_the_bundle_is_found():
     header = entry(message_header(), f"urn:uuid:{HEADER_ID}")
     raw = a_message(header="", after=header)
