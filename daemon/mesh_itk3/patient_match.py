@@ -160,8 +160,10 @@ def fold_family_name(name: str) -> str:
     name is not enough, because twins and relatives with neighbouring records share exactly that half, and a letter filed
     to the wrong record harms while a letter that waits for a person does not.
     """
-    apart = unicodedata.normalize("NFKD", name.casefold().translate(_PLAIN_LETTERS))
-    return "".join(letter for letter in apart if letter.isalnum())
+    folded = name
+    for _ in range(2):  # taking letters apart makes new capitals, and folding makes new letters to take apart
+        folded = unicodedata.normalize("NFKD", folded).casefold().translate(_PLAIN_LETTERS)
+    return "".join(letter for letter in folded if letter.isalnum())
 
 
 def _by_status(found: RegisteredPatient, today: date) -> tuple[BusinessCode | None, str]:

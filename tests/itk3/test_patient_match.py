@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import date
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from itk3.a_message import a_message, composition, document, patient
@@ -143,7 +143,9 @@ def test_any_of_the_names_in_use_may_agree():
     assert decide({"family_names": ("Jones", "Smith")}, registered())[0] == "30001"
 
 
+@settings(max_examples=500)
 @given(st.text(max_size=30))
+@example("\u1d400\U0001d400\u03d3\ufb01\u0345")
 def test_folding_a_folded_name_changes_nothing(name):
     assert fold_family_name(fold_family_name(name)) == fold_family_name(name)
 
