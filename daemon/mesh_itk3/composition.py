@@ -109,28 +109,20 @@ class Daemon:
     # -------------------------------------------------------------------------------------------- what is done
 
     def collect(self, mailbox_id: str) -> None:
-        """One poll of one mailbox, and the bells of those who go on."""
-        walk = poll(self.collectors[mailbox_id])
-        if walk is not None and walk.collected:
-            self._ring("interpret", "correlate")
+        """One poll of one mailbox."""
+        poll(self.collectors[mailbox_id])
 
     def interpret(self) -> int:
         """Judges what is received, and rings for those who go on; how many messages."""
-        if done := self._until_idle(interpret):
-            self._ring("dispatch", "correlate", *self._respond_bells())
-        return done
+        return self._until_idle(interpret, "dispatch", "correlate", *self._respond_bells())
 
     def dispatch(self) -> int:
         """Hands what is accepted to its handlers; how many messages."""
-        if done := self._until_idle(dispatch):
-            self._ring(*self._respond_bells())
-        return done
+        return self._until_idle(dispatch, *self._respond_bells())
 
     def correlate(self) -> int:
         """Matches received responses and reports with what they answer; how many."""
-        if done := self._until_idle(correlate):
-            self._ring(*self._respond_bells())
-        return done
+        return self._until_idle(correlate, *self._respond_bells())
 
     def respond(self, mailbox_id: str) -> int:
         """Sends what this mailbox owes; how many were sent."""
@@ -176,11 +168,14 @@ class Daemon:
         except (CredentialsRejected, MailboxUnavailable) as error:
             mailbox_failed(self.ledger, self.ledger.mailbox_state(mailbox_id), error)
 
-    def _until_idle(self, stage: Callable[[World], int]) -> int:
-        """Runs the stage until it finds nothing more, or its time is over (then its bell rings again by itself)."""
+    def _until_idle(self, stage: Callable[[World], int], *bells: str) -> int:
+        """Runs the stage until it finds nothing more, or its time is over; after each batch the bells of those who go
+        on are rung. How many it took.
+        """
         done, began = 0, self.clock.monotonic()
         while not self.stopping.is_set() and (taken := stage(self.world)):
             done += taken
+            self.ring(*bells)
             if self.clock.monotonic() - began > RUN_FOR_S:
                 break
         return done
@@ -234,7 +229,8 @@ class Daemon:
     def _respond_bells(self) -> list[str]:
         return [f"respond:{mailbox_id}" for mailbox_id in self.mailbox_ids]
 
-    def _ring(self, *names: str) -> None:
+    def ring(self, *names: str) -> None:
+        """There is work for these jobs."""
         for name in names:
             self.bells[name].ring()
 
@@ -311,6 +307,7 @@ def _collector(daemon: Daemon, mailbox_id: str) -> Collector:
         clock=daemon.clock,
         spool=DirectorySpool(mailbox.spool) if mailbox.foreign == "spool" and mailbox.spool else None,
         leaves_uncorrelated=mailbox.uncorrelated == "leave",
+        collected=lambda: daemon.ring("interpret", "correlate"),
         progress=daemon.progress.beat,
         is_stopping=daemon.stopping.is_set,
     )

@@ -55,12 +55,11 @@ def _daemon(bodies: list[bytes]) -> tuple[float, float]:
         load(sandbox.url, bodies)
         daemon = RunningDaemon(configure(Path(directory), sandbox.url))
         try:
-            daemon.wait_for("service.started")
-            daemon.wait_for("respond.done", 2 * MESSAGES)
-            took_s = daemon.time_at["respond.done"] - daemon.time_at["service.started"]
-            cpu_s = daemon.cpu_at["respond.done"] - daemon.cpu_at["service.started"]
+            daemon.expect("service.started")
+            daemon.expect("respond.done", 2 * MESSAGES)
+            began, ended = daemon.moment("service.started"), daemon.moment("respond.done", 2 * MESSAGES)
             if daemon.unexpected:
                 raise RuntimeError(daemon.unexpected[0])
         finally:
             daemon.stop()
-        return took_s, cpu_s / MESSAGES * 1000
+        return ended.time_s - began.time_s, (ended.cpu_s - began.cpu_s) / MESSAGES * 1000

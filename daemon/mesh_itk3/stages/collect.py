@@ -60,6 +60,8 @@ class Collector:
     """Responses and reports that answer nothing of ours stay in MESH for whoever else reads this mailbox."""
     max_messages: int = 2_000
     """Collected in one walk at most; the next walk follows at once, so that stages and mailboxes share the machine."""
+    collected: Callable[[], None] = lambda: None
+    """Called after each message that is durable: the next stages need not wait for the end of the walk."""
     progress: Callable[[], None] = lambda: None
     is_stopping: Callable[[], bool] = lambda: False
     left: dict[str, str] = field(default_factory=dict)
@@ -260,6 +262,7 @@ def _take(c: Collector, walk: Walk, mesh_message_id: str, download: Download) ->
     )
     c.ledger.record_received(received, Entry(at=now, stage=STAGE, outcome="received"))
     walk.collected += 1
+    c.collected()
     if not _is_held_for_correlate(c, kind):
         _acknowledge(c, walk, key)
     return "received"
