@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Final
 
 from mesh_itk3 import events
@@ -39,6 +40,8 @@ HOUSEKEEPING_S: Final = 3600.0
 DAY_S: Final = 86_400.0
 TRACK_S: Final = 600.0
 ORPHANS_OLDER_THAN: Final = timedelta(hours=24)
+BATCH: Final = 50
+"""Messages that share a claim and a commit."""
 RUN_FOR_S: Final = 5.0
 """A stage that always finds more to do ends its run after this long, so that the others get their turn."""
 
@@ -114,21 +117,21 @@ class Daemon:
 
     def interpret(self) -> int:
         """Judges what is received, and rings for those who go on; how many messages."""
-        return self._until_idle(interpret, "dispatch", "correlate", *self._respond_bells())
+        return self._in_batches(partial(interpret, limit=BATCH), "dispatch", "correlate", *self._respond_bells())
 
     def dispatch(self) -> int:
         """Hands what is accepted to its handlers; how many messages."""
-        return self._until_idle(dispatch, *self._respond_bells())
+        return self._in_batches(partial(dispatch, limit=BATCH), *self._respond_bells())
 
     def correlate(self) -> int:
         """Matches received responses and reports with what they answer; how many."""
-        return self._until_idle(correlate, *self._respond_bells())
+        return self._in_batches(partial(correlate, limit=BATCH), *self._respond_bells())
 
     def respond(self, mailbox_id: str) -> int:
         """Sends what this mailbox owes; how many were sent."""
         mailbox = self.mailboxes[mailbox_id]
         with self._mailbox_faults_noted(mailbox_id):
-            return self._until_idle(lambda world: respond(world, mailbox))
+            return self._in_batches(lambda world: respond(world, mailbox, limit=BATCH))
         return 0
 
     def track(self, mailbox_id: str) -> None:
@@ -168,15 +171,18 @@ class Daemon:
         except (CredentialsRejected, MailboxUnavailable) as error:
             mailbox_failed(self.ledger, self.ledger.mailbox_state(mailbox_id), error)
 
-    def _until_idle(self, stage: Callable[[World], int], *bells: str) -> int:
-        """Runs the stage until it finds nothing more, or its time is over; after each batch the bells of those who go
-        on are rung. How many it took.
+    def _in_batches(self, stage: Callable[[World], int], *bells: str) -> int:
+        """Runs the stage while it fills whole batches, for a bounded time; the bells of those who go on are rung after
+        each. What is less than a batch waits for the next turn: taken one by one, messages cost several times as much.
+        How many it took.
         """
         done, began = 0, self.clock.monotonic()
-        while not self.stopping.is_set() and (taken := stage(self.world)):
+        while not self.stopping.is_set():
+            taken = stage(self.world)
+            if taken:
+                self.ring(*bells)
             done += taken
-            self.ring(*bells)
-            if self.clock.monotonic() - began > RUN_FOR_S:
+            if taken < BATCH or self.clock.monotonic() - began > RUN_FOR_S:
                 break
         return done
 

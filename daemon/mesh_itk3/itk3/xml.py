@@ -144,8 +144,9 @@ def first(element: etree._Element | None, name: str) -> etree._Element | None:
 
 def descend(element: etree._Element, path: str) -> Iterable[etree._Element]:
     """Every element at this path of child names, in document order."""
-    found: list[etree._Element] = [element]
-    for step in _steps(path):
+    steps = _steps(path)
+    found: Iterable[etree._Element] = element.iterchildren(steps[0])
+    for step in steps[1:]:
         found = [child for parent in found for child in parent.iterchildren(step)]
     return found
 
@@ -153,10 +154,16 @@ def descend(element: etree._Element, path: str) -> Iterable[etree._Element]:
 def values(element: etree._Element, path: str) -> Iterator[str]:
     """The values at this path, white space around them removed; empty ones are left out."""
     for found in descend(element, path):
-        text = (found.get("value") or "").strip()
-        if text:
+        text = found.get("value")
+        if text and (text := text.strip()):
             yield text
 
 
 def value(element: etree._Element | None, path: str) -> str | None:
-    return None if element is None else next(values(element, path), None)
+    if element is None:
+        return None
+    for found in descend(element, path):  # not next(values(…)): this is the most called function of a letter
+        text = found.get("value")
+        if text and (text := text.strip()):
+            return text
+    return None

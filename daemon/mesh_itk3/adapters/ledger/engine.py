@@ -25,7 +25,7 @@ _POSTGRESQL_OPTIONS: Final = (
     "-c timezone=UTC -c synchronous_commit=on -c lock_timeout=15s -c statement_timeout=60s"
     " -c idle_in_transaction_session_timeout=60s"
 )
-_POOL: Final = {"pool_size": 8, "max_overflow": 8, "pool_timeout": BUSY_TIMEOUT_S}
+_POOL: Final = {"pool_size": 8, "pool_use_lifo": True, "max_overflow": 8, "pool_timeout": BUSY_TIMEOUT_S}
 _WRITES: Final = "mesh_itk3_writes"
 
 
