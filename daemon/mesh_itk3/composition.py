@@ -86,6 +86,8 @@ class Daemon:
     progress: Progress
     stopping: threading.Event
     bells: dict[str, Bell] = field(default_factory=dict)
+    lost: threading.Event = field(default_factory=threading.Event)
+    """Set when another daemon has taken over a mailbox: this one commits nothing more and has to stop."""
     greeted: set[str] = field(default_factory=set)
     """Mailboxes that have had their handshake since this start."""
 
@@ -161,7 +163,15 @@ class Daemon:
             events.emit(events.CERTIFICATE_EXPIRING, days_left=days_left, expires_at=expires.isoformat())
 
     def renew(self) -> None:
+        """Keeps the mailboxes ours. Raises HeldByAnother where that came too late."""
         self.ledger.hold(self.mailbox_ids, self.clock.now())
+
+    def give_way(self) -> None:
+        """Another daemon has our mailboxes: say so once, begin nothing more."""
+        if not self.lost.is_set():
+            self.lost.set()
+            events.emit(events.LEASE_LOST, pid=os.getpid())
+        self.stopping.set()
 
     @contextmanager
     def _mailbox_faults_noted(self, mailbox_id: str) -> Iterator[None]:

@@ -177,6 +177,12 @@ MESSAGE_REJECTED = Event(
     "A message was refused with a negative infrastructure response.",
     "Nothing, unless it repeats: then tell the sender.",
 )
+MESSAGE_UNANSWERABLE = Event(
+    "message.unanswerable",
+    "error",
+    "A message should be answered but names no mailbox to answer to.",
+    "Tell the sender another way; `mesh-itk3 trace ID` shows which message it was.",
+)
 DECISION_NEEDED = Event(
     "decision.needed",
     "warning",

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, ClassVar, Protocol
 from pydantic import BaseModel, ConfigDict
 
 from mesh_itk3.itk3.response_codes import BusinessCode, InfrastructureCode
+from mesh_itk3.patient_match import REASONS as MATCH_REASONS
 
 if TYPE_CHECKING:
     from mesh_itk3.itk3.document import Document
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from mesh_itk3.patient_match import PatientIdentity, PatientMatch
 
 __all__ = [
+    "MATCH_REASONS",
     "Accept",
     "BusinessCode",
     "Context",
@@ -65,6 +67,12 @@ class Declaration:
     """SNOMED CT codes of Composition.type; empty: any. Lets two handlers share one workflow and event."""
     decisions: frozenset[BusinessCode] = DOCUMENT_DECISIONS
     """What a person may decide with `mesh-itk3 respond` about a message that this handler deferred."""
+    reasons: Mapping[str, str] = field(default_factory=dict)
+    """The handler's own fixed vocabulary for Defer.reason and RetryLater.reason: a word `[a-z0-9_]{1,64}` -> a sentence for
+    the person who decides. Only declared words reach ledger and log. `MATCH_REASONS` has those of `context.patients`."""
+    message_definitions: frozenset[str] = frozenset()
+    """Further MessageDefinition URLs that these workflows carry, beside those in `itk3/message_definitions.py`: without
+    them a message that cites another definition is refused (10004)."""
     needs_document: bool = True
     """False for payloads that are not one ITK3 document: then 20009's document rules are not applied."""
 
@@ -101,7 +109,8 @@ class Defer:
     """A person decides. Nothing has been filed; `handle` is called again with `context.decision` set."""
 
     reason: str
-    """Shown to that person; from a vocabulary of the handler's own: no names, numbers or text of the message."""
+    """Shown to that person: a word of Declaration.reasons. Anything else is recorded as `handler_deferred`, because a
+    free text could hold names, numbers or text of the message."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +119,7 @@ class RetryLater:
 
     after: timedelta
     reason: str = "handler_asked"
+    """A word of Declaration.reasons; anything else is recorded as `handler_asked`."""
 
 
 # ------------------------------------------------------------------------------------------- what the hooks are given

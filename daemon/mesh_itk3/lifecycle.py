@@ -105,6 +105,15 @@ def state_after(state: State, move: Move) -> State:
         raise IllegalTransition(f"{move} is not a move of a message that is {state}") from None
 
 
+_PAIRS: Final = frozenset((old, new) for (old, _), new in TRANSITIONS.items())
+
+
+def check_transition(old: State, new: State) -> None:
+    """Raises IllegalTransition unless some move leads from `old` to `new`."""
+    if (old, new) not in _PAIRS:
+        raise IllegalTransition(f"a message that is {old} cannot become {new}")
+
+
 def check_response_transition(old: ResponseState, new: ResponseState) -> None:
     """Raises IllegalTransition unless a response may go from `old` to `new`."""
     if (old, new) not in RESPONSE_TRANSITIONS:

@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from mesh_itk3.composition import Daemon
 from mesh_itk3.lifecycle import ResponseState, State
+from mesh_itk3.ports import HeldByAnother, LeaseLost
 from mesh_itk3.stages.poll import poll
 
 TRIES: Final = 3
@@ -19,8 +20,16 @@ MAX_WALKS: Final = 1_000
 
 def run_once(daemon: Daemon, wait: Callable[[float], Any]) -> int:
     """Everything due now, up to three tries a few seconds apart. 0: done (messages that wait for a person are done);
-    1: something was parked in this run, or could not be collected or sent.
+    1: something was parked in this run, or could not be collected or sent. Raises HeldByAnother.
     """
+    try:
+        return _tries(daemon, wait)
+    except (LeaseLost, HeldByAnother) as error:
+        daemon.give_way()
+        raise HeldByAnother("another daemon has taken over the mailboxes") from error
+
+
+def _tries(daemon: Daemon, wait: Callable[[float], Any]) -> int:
     parked = _parked(daemon)
     is_everything_reached = False
     for attempt in range(TRIES):

@@ -12,7 +12,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, BinaryIO, Literal, Protocol, TypedDict
 
 from mesh_itk3.itk3.response_codes import Level
-from mesh_itk3.lifecycle import ResponseState, State
+from mesh_itk3.lifecycle import ResponseState, State, check_response_transition, check_transition
 
 if TYPE_CHECKING:
     from mesh_itk3.handler import Declaration, Handler
@@ -380,6 +380,9 @@ class Step:
     changes: Changes = field(default_factory=Changes)
     responses: tuple[NewResponse, ...] = ()
 
+    def __post_init__(self) -> None:
+        check_transition(self.old, self.new)
+
 
 @dataclass(frozen=True, slots=True)
 class ResponseRecord:
@@ -431,6 +434,9 @@ class ResponseStep:
     new: ResponseState
     entry: Entry | None = None
     changes: ResponseChanges = field(default_factory=ResponseChanges)
+
+    def __post_init__(self) -> None:
+        check_response_transition(self.old, self.new)
 
 
 @dataclass(frozen=True, slots=True)
@@ -524,8 +530,12 @@ class Ledger(Protocol):
         Leaves out business responses whose infrastructure response is parked or waits for a later time.
         """
 
-    def sent_responses(self, mailbox_id: str, tracked_before: datetime, limit: int) -> list[ResponseRecord]:
-        """Responses in state SENT that MESH was last asked about (or that were sent) before this time."""
+    def sent_responses(
+        self, mailbox_id: str, tracked_before: datetime, limit: int, *, sent_after: datetime | None = None
+    ) -> list[ResponseRecord]:
+        """Responses in state SENT that MESH was last asked about (or that were sent) before this time; with
+        `sent_after`, only those sent since.
+        """
 
     def apply_responses(self, steps: Sequence[ResponseStep]) -> None:
         """As `apply`, for responses."""

@@ -22,7 +22,6 @@ class Reason(StrEnum):
     PAYLOAD_MISSING = "payload_missing"
     PERSON_DECIDED = "person_decided"
     NO_SENDER = "no_sender"
-    NO_RESPONSE_WORKFLOW = "no_response_workflow"
     ANSWERS_OURS = "answers_ours"
     ANSWERS_NOTHING = "answers_nothing"
     NOT_A_RESPONSE = "not_a_response"
@@ -52,7 +51,6 @@ TEXTS: Final[dict[Reason, str]] = {
     Reason.PAYLOAD_MISSING: "Its bytes are not in the payload store.",
     Reason.PERSON_DECIDED: "A person decided the business response.",
     Reason.NO_SENDER: "It names no mailbox to answer to, so its response cannot be sent.",
-    Reason.NO_RESPONSE_WORKFLOW: "Its workflow has no response workflow.",
     Reason.ANSWERS_OURS: "It answers a response of ours.",
     Reason.ANSWERS_NOTHING: "It answers nothing that we sent.",
     Reason.NOT_A_RESPONSE: "It came on a response workflow but is no readable ITK3 response.",

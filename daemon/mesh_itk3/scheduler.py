@@ -17,12 +17,15 @@ from apscheduler.executors.pool import ThreadPoolExecutor
 from apscheduler.schedulers.background import BackgroundScheduler
 
 from mesh_itk3 import events
+from mesh_itk3.ports import HeldByAnother, LeaseLost, LedgerUnavailable
 
 TICK_S: Final = 0.2
 """How often a stage looks whether its bell has rung."""
 TICK_PER_MAILBOX_S: Final = 0.01
 QUIET_RUN_S: Final = 5.0
 """A stage runs at least this often although no bell rang: what waits for a later time, and what `respond` decided."""
+SAY_AGAIN_S: Final = 300.0
+"""How often a job that keeps failing in the same way says so."""
 STALL_AFTER_S: Final = 300.0
 """A stage that is at work and shows no progress for this long has hung: the watchdog is no longer fed."""
 
@@ -104,8 +107,34 @@ class Job:
     """None: runs every time. Otherwise only when its bell has rung, or QUIET_RUN_S have passed."""
 
 
-def schedule(jobs: Sequence[Job], progress: Progress) -> BackgroundScheduler:
-    """A scheduler that is not started yet. UTC, memory job store, one run of a job at a time, missed runs become one."""
+@dataclass(slots=True)
+class Complaints:
+    """What jobs have failed with: the same fault of the same job is said once in a while, not at every turn."""
+
+    clock: Callable[[], float]
+    _said: dict[str, tuple[str, float]] = field(default_factory=dict)
+
+    def say(self, job: str, error: Exception) -> None:
+        """Without the error's text, which may quote a message."""
+        about = events.where(error)
+        fault = f"{about['error_type']} {about['error_at']}"
+        last, at = self._said.get(job, ("", float("-inf")))
+        if fault == last and self.clock() - at < SAY_AGAIN_S:
+            return
+        self._said[job] = (fault, self.clock())
+        event = events.LEDGER_FAILED if isinstance(error, LedgerUnavailable) else events.STAGE_BROKEN
+        events.emit(event, stage=job, **about)
+
+    def forget(self, job: str) -> None:
+        """It went well."""
+        self._said.pop(job, None)
+
+
+def schedule(jobs: Sequence[Job], progress: Progress, give_way: Callable[[], None]) -> BackgroundScheduler:
+    """A scheduler that is not started yet. UTC, memory job store, one run of a job at a time, missed runs become one.
+    `give_way` is called when another daemon turns out to have our mailboxes.
+    """
+    complaints = Complaints(progress.clock)
     scheduler = BackgroundScheduler(
         timezone=UTC,
         executors={"default": ThreadPoolExecutor(_workers(len(jobs)))},
@@ -113,7 +142,7 @@ def schedule(jobs: Sequence[Job], progress: Progress) -> BackgroundScheduler:
     )
     for job in jobs:
         scheduler.add_job(
-            _guarded(job, progress),
+            _guarded(job, progress, complaints, give_way),
             "interval",
             seconds=job.every_s,
             jitter=job.jitter_s,
@@ -148,7 +177,7 @@ def _workers(jobs: int) -> int:
     return min(32, max(6, jobs))
 
 
-def _guarded(job: Job, progress: Progress) -> Callable[[], None]:
+def _guarded(job: Job, progress: Progress, complaints: Complaints, give_way: Callable[[], None]) -> Callable[[], None]:
     """APScheduler would log an exception's text, which may quote a message; here it becomes an event without it."""
 
     def run() -> None:
@@ -157,7 +186,11 @@ def _guarded(job: Job, progress: Progress) -> Callable[[], None]:
         with progress.at_work(job.name):
             try:
                 job.run()
+            except (LeaseLost, HeldByAnother):
+                give_way()
             except Exception as error:  # noqa: BLE001 - a job must never take the scheduler down; the next run tries again
-                events.emit(events.STAGE_BROKEN, stage=job.name, **events.where(error))
+                complaints.say(job.name, error)
+            else:
+                complaints.forget(job.name)
 
     return run

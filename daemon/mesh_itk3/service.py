@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import sys
 import threading
 from contextlib import closing
 from dataclasses import dataclass, field
@@ -30,10 +29,7 @@ from mesh_itk3.settings_advice import advice
 DRAIN_S: Final = 15.0
 """What is in hand is finished within this; the unit allows 30 s before it kills, the promise is 20 s."""
 STATUS_EVERY_S: Final = 15.0
-SWITCH_INTERVAL_S: Final = 0.0005
-"""How soon a thread that has its answer from MESH gets its turn from one that reads a letter. Python's 5 ms cost every
-HTTP call up to as much; measured with `make bench`.
-"""
+HELD_BY_ANOTHER: Final = 75
 
 
 SIGNALS: Final = frozenset({signal.SIGTERM, signal.SIGINT, signal.SIGHUP})
@@ -72,7 +68,6 @@ def run(config: Path | None, credentials: Path | None, *, once: bool) -> int:
     if settings.ledger.sqlite_file is not None:
         act_as_owner(settings.ledger.sqlite_file)
     clock = SystemClock()
-    #sys.setswitchinterval(SWITCH_INTERVAL_S)
     signals = Signals()
     signals.listen()
     stopping = signals.stopping if once else threading.Event()
@@ -121,7 +116,7 @@ class Service:
         scheduler = self._start()
         self.notifier.ready()
         events.emit(events.SERVICE_STARTED, version=__version__, pid=os.getpid(), count=len(self.daemon.mailbox_ids))
-        while not self.signals.stopping.is_set():
+        while not self.signals.stopping.is_set() and not self.daemon.lost.is_set():
             self.signals.noticed.wait(self._beat())
             self.signals.noticed.clear()
             if self.signals.reloading.is_set() and not self.signals.stopping.is_set():
@@ -136,7 +131,7 @@ class Service:
             os._exit(0)
         self.daemon.close()
         events.emit(events.SERVICE_STOPPED)
-        return 0
+        return HELD_BY_ANOTHER if self.daemon.lost.is_set() else 0
 
     def _drain(self, scheduler: BackgroundScheduler) -> bool:
         """No stage begins any more, those at work end after their message; whether all did in time."""
@@ -144,9 +139,13 @@ class Service:
         return stop(scheduler, self.daemon.progress, within_s=DRAIN_S)
 
     def _start(self) -> BackgroundScheduler:
-        scheduler = schedule(self.daemon.jobs(), self.daemon.progress)
+        scheduler = schedule(self.daemon.jobs(), self.daemon.progress, self._give_way)
         scheduler.start()
         return scheduler
+
+    def _give_way(self) -> None:
+        self.daemon.give_way()
+        self.signals.noticed.set()
 
     def _beat(self) -> float:
         """Tells systemd that we live, only while every stage at work makes progress; how long until the next time."""

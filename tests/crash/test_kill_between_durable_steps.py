@@ -29,7 +29,7 @@ POINTS = [
     ("handler.examine", "after", 1, "examined, not committed"),
     ("ledger.apply", "before", 1, "judged, not committed"),
     ("ledger.apply", "after", 1, "accepted and 20013 owed"),
-    ("payloads.read", "after", 2, "in progress for the handler"),
+    ("ledger.claim", "after", 3, "in progress for the handler, or nothing to claim"),
     ("handler.handle", "before", 1, "handler about to be called"),
     ("handler.handle", "after", 1, "letter filed, not committed"),
     ("ledger.apply", "before", 2, "handled, not committed"),

@@ -148,6 +148,15 @@ def test_a_deferred_message_waits_for_a_person_and_nothing_more_is_owed(tmp_path
     assert daemon.record(message).state is State.AWAITING_DECISION
     assert daemon.codes(message) == {"infrastructure": "20013"}
     assert daemon.said("decision.needed")[0]["reason"] == "date_of_birth_differs"
+    assert daemon.record(message).reason == "date_of_birth_differs"
+
+
+def test_a_reason_that_the_handler_has_not_declared_is_not_repeated(tmp_path):
+    daemon, message = accepted(tmp_path)
+    daemon.handler.answers = [Defer("Edith was born in 1946")]
+    dispatch(daemon.world)
+    assert daemon.record(message).reason == "handler_deferred"
+    assert "1946" not in repr(daemon.events) + repr(daemon.ledger.timeline(daemon.record(message).key))
 
 
 def test_a_deferred_message_waits_whether_or_not_a_business_response_was_asked_for(tmp_path):

@@ -119,8 +119,9 @@ def test_a_refusal_that_was_not_asked_for_is_recorded_and_not_sent(tmp_path):
 
 def test_a_message_without_a_sender_mailbox_is_judged_but_cannot_be_answered(tmp_path):
     daemon, message = judged(tmp_path, a_message("ITK003D"), sender_mailbox_id=None)
-    assert daemon.record(message).state is State.ACCEPTED
+    assert (daemon.record(message).state, daemon.record(message).reason) == (State.ACCEPTED, "no_sender")
     assert daemon.responses(message) == {}
+    assert len(daemon.said("message.unanswerable")) == 1
 
 
 # ---------------------------------------------------------------------------------------------- duplicates

@@ -48,7 +48,11 @@ class FakeClock:
 class ScriptedHandler(Handler):
     """Answers what the test put into `examined` and `answers`; an exception among them is raised."""
 
-    declaration = Declaration(name="scripted", workflows={WORKFLOW: ACK_WORKFLOW})
+    declaration = Declaration(
+        name="scripted",
+        workflows={WORKFLOW: ACK_WORKFLOW},
+        reasons={"date_of_birth_differs": "The dates of birth differ."},
+    )
 
     def __init__(self, settings: HandlerSettings | None = None) -> None:
         super().__init__(settings or HandlerSettings())

@@ -8,15 +8,14 @@ from mesh_itk3.itk3.message_header import MessageHeader
 from mesh_itk3.itk3.response_bundle import ResponseIds, write_response
 from mesh_itk3.itk3.response_codes import ResponseCode, level_of
 from mesh_itk3.ports import MessageRecord, NewResponse
-from mesh_itk3.reasons import Reason
 from mesh_itk3.stages.world import World
 
 
-def why_unanswerable(world: World, record: MessageRecord) -> Reason | None:
-    """Why no response to this message can be sent at all, or None."""
-    if world.routes.response_workflow(record.workflow_id) is None:
-        return Reason.NO_RESPONSE_WORKFLOW
-    return Reason.NO_SENDER if record.sender_mailbox_id is None else None
+def is_unanswerable(world: World, record: MessageRecord) -> bool:
+    """Whether it should be answered and cannot be: it names no mailbox to answer to. A workflow that is never answered
+    is another matter.
+    """
+    return record.sender_mailbox_id is None and world.routes.response_workflow(record.workflow_id) is not None
 
 
 def write(

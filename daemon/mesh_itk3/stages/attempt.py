@@ -1,91 +1,160 @@
-"""What the stages share in trying: committing what became of messages, counting a failed attempt, timing."""
+"""What the stages share in trying: taking messages in turn, committing what became of them, counting a failed attempt."""
 
 from __future__ import annotations
 
 import random
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 from mesh_itk3 import events
 from mesh_itk3.events import Event
-from mesh_itk3.lifecycle import Move, state_after
-from mesh_itk3.ports import Changes, Entry, LedgerConflict, MessageRecord, Step
+from mesh_itk3.lifecycle import Move, State, state_after
+from mesh_itk3.ports import (
+    Changes,
+    Entry,
+    Kind,
+    LeaseLost,
+    LedgerConflict,
+    LedgerUnavailable,
+    MessageRecord,
+    PayloadMissing,
+    ResponseStep,
+    Step,
+    StorageFailed,
+)
 from mesh_itk3.reasons import Reason
 from mesh_itk3.retry import Park, after_failed_attempt
 from mesh_itk3.stages.world import World
 
 FHIR_ID = re.compile(r"[A-Za-z0-9.\-]{1,64}")
+WAIT_FOR_DISK = timedelta(minutes=1)
+COMMIT_EVERY_S = 0.5
+"""What is finished is committed at least this often: a slow message does not hold back the others' answers."""
+
+AnyStep = TypeVar("AnyStep", Step, ResponseStep)
+Said = tuple[tuple[Event, Mapping[str, Any]], ...]
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
-    """What became of one message, and what is said of it once that is durable."""
+class Outcome(Generic[AnyStep]):
+    """What became of one message or response, and what is said of it once that is durable."""
 
-    step: Step
-    said: tuple[tuple[Event, Mapping[str, Any]], ...] = ()
-
-
-def in_turn(world: World, records: Sequence[MessageRecord]) -> Iterator[MessageRecord]:
-    """The claimed messages one after another. When the daemon is told to stop, those not begun are given back."""
-    for done, record in enumerate(records):
-        if world.is_stopping():
-            world.ledger.unclaim([left.key for left in records[done:]])
-            return
-        yield record
+    step: AnyStep
+    said: Said = ()
 
 
-def commit(world: World, outcomes: Sequence[Outcome]) -> None:
-    """Applies the steps in one transaction, then logs them. Where somebody (an operator) has moved one of the messages
-    meanwhile, that one is left as it is and the others are applied one by one.
+def take(world: World, state: State, kinds: Sequence[Kind], limit: int) -> list[MessageRecord]:
+    """Claims messages that are due. What an earlier run could not give back is given back first."""
+    if world.unreleased:
+        world.ledger.unclaim(list(world.unreleased))
+        world.unreleased.clear()
+    return world.ledger.claim(state, kinds, world.mailbox_ids, world.clock.now(), limit)
+
+
+def work_through(
+    world: World,
+    stage: str,
+    records: Sequence[MessageRecord],
+    work: Callable[[MessageRecord], Outcome[Step]],
+    *,
+    commit_every_s: float = COMMIT_EVERY_S,
+) -> None:
+    """One claimed message after another, committed together. What was not begun when the daemon is told to stop, and
+    what could not be committed, is given back. Raises LedgerUnavailable, LeaseLost: no attempt is counted then.
+    """
+    waiting = list(records)
+    finished: list[Outcome[Step]] = []
+    committed_at = world.clock.monotonic()
+    try:
+        while waiting and not world.is_stopping():
+            finished.append(_safely(world, stage, waiting[0], work))
+            waiting.pop(0)
+            if world.clock.monotonic() - committed_at >= commit_every_s:
+                commit(world.ledger.apply, finished)
+                finished, committed_at = [], world.clock.monotonic()
+        commit(world.ledger.apply, finished)
+        finished = []
+    finally:
+        _give_back(world, [*(outcome.step.key for outcome in finished), *(record.key for record in waiting)])
+
+
+def _safely(world: World, stage: str, record: MessageRecord, work: Callable[[MessageRecord], Outcome[Step]]) -> Outcome[Step]:
+    try:
+        return work(record)
+    except (LedgerUnavailable, LeaseLost):
+        raise  # not this message's fault: nothing is counted
+    except PayloadMissing:
+        return park(world, record, stage, Reason.PAYLOAD_MISSING)
+    except StorageFailed as error:
+        events.emit(events.STORAGE_FAILED, **ids(record), stage=stage, **events.where(error))
+        return later(world, record, stage, Reason.STORAGE_FAILED, WAIT_FOR_DISK, attempts=record.attempts)
+    except Exception as error:  # noqa: BLE001 - the per-message loop: one message's fault must not hold up the others
+        return failed_attempt(world, record, stage, Reason.STAGE_FAILED, error)
+    finally:
+        world.progress()
+
+
+def _give_back(world: World, keys: list[Any]) -> None:
+    if not keys:
+        return
+    try:
+        world.ledger.unclaim(keys)
+    except (LedgerUnavailable, LeaseLost):  # remembered: `take` gives them back before it claims again
+        world.unreleased.update(keys)
+
+
+def commit(apply: Callable[[list[AnyStep]], None], outcomes: Sequence[Outcome[AnyStep]]) -> None:
+    """Applies the steps in one transaction, then logs them. Where somebody else (an operator, a report) has moved one
+    of them meanwhile, theirs stands, and the others are applied one by one.
     """
     if not outcomes:
         return
     try:
-        world.ledger.apply([outcome.step for outcome in outcomes])
+        apply([outcome.step for outcome in outcomes])
     except LedgerConflict:
-        outcomes = [outcome for outcome in outcomes if _is_applied(world, outcome.step)]
+        outcomes = [outcome for outcome in outcomes if _is_applied(apply, outcome.step)]
     for outcome in outcomes:
         for event, fields in outcome.said:
             events.emit(event, **fields)
 
 
-def _is_applied(world: World, step: Step) -> bool:
+def _is_applied(apply: Callable[[list[AnyStep]], None], step: AnyStep) -> bool:
     try:
-        world.ledger.apply([step])
-    except LedgerConflict:  # moved by somebody else: theirs stands, and their entry is in the timeline
+        apply([step])
+    except LedgerConflict:  # moved by somebody else, whose entry is in the timeline
         return False
     return True
 
 
-def failed_attempt(world: World, record: MessageRecord, stage: str, reason: Reason, error: Exception | None) -> Outcome:
+def failed_attempt(world: World, record: MessageRecord, stage: str, reason: Reason, error: Exception | None) -> Outcome[Step]:
     """An attempt that failed: again later, or parked (design rule 8). The error's text is not logged: it may quote the
     message.
     """
     attempts = record.attempts + 1
-    now = world.clock.now()
     said = {**ids(record), "stage": stage, "outcome": "failed", "attempt": attempts, "reason": reason}
     failed = (events.STAGE_FAILED, {**said, **(events.where(error) if error else {})})
+    now = world.clock.now()
     after = after_failed_attempt(attempts, now, jitter=random.random())
     if isinstance(after, Park):
         parked = park(world, record, stage, reason, attempts=attempts)
         return Outcome(parked.step, (failed, *parked.said))
-    waits = after.at - now
-    return Outcome(later(world, record, stage, reason, waits, attempts=attempts, outcome="failed").step, (failed,))
+    put_off = later(world, record, stage, reason, after.at - now, attempts=attempts, outcome="failed")
+    return Outcome(put_off.step, (failed,))
 
 
 def later(
     world: World,
     record: MessageRecord,
     stage: str,
-    reason: Reason,
+    reason: str,
     waits: timedelta,
     *,
     attempts: int,
     outcome: str = "waits",
-) -> Outcome:
+) -> Outcome[Step]:
     """It stays where it is and is taken up again after this long."""
     now = world.clock.now()
     step = Step(
@@ -98,7 +167,7 @@ def later(
     return Outcome(step)
 
 
-def park(world: World, record: MessageRecord, stage: str, reason: Reason, *, attempts: int | None = None) -> Outcome:
+def park(world: World, record: MessageRecord, stage: str, reason: str, *, attempts: int | None = None) -> Outcome[Step]:
     """It is set aside for an operator; its bytes are kept."""
     counted = record.attempts if attempts is None else attempts
     step = Step(

@@ -5,19 +5,18 @@ two systems that answer each other's answers never stop (design rule 11).
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 
 from mesh_itk3 import events
 from mesh_itk3.itk3.response_bundle import ResponseReading, read_response
 from mesh_itk3.itk3.response_codes import InfrastructureCode, level_of, response_code_of
-from mesh_itk3.lifecycle import Move, ResponseState, State, state_after
+from mesh_itk3.lifecycle import RESPONSE_TRANSITIONS, Move, ResponseState, State, state_after
 from mesh_itk3.ports import (
     Changes,
     Entry,
     Kind,
-    LedgerConflict,
     MessageRecord,
     NewResponse,
-    PayloadMissing,
     ResponseChanges,
     ResponseRecord,
     ResponseStep,
@@ -25,11 +24,12 @@ from mesh_itk3.ports import (
 )
 from mesh_itk3.reasons import Reason
 from mesh_itk3.stages import answer
-from mesh_itk3.stages.attempt import Outcome, commit, failed_attempt, ids, in_turn, milliseconds, park
+from mesh_itk3.stages.attempt import Outcome, commit, ids, milliseconds, take, work_through
 from mesh_itk3.stages.read import read
 from mesh_itk3.stages.world import World
 
 STAGE = "correlate"
+_MAY_BE_UNDELIVERED = frozenset(old for old, new in RESPONSE_TRANSITIONS if new is ResponseState.UNDELIVERED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,26 +47,13 @@ class Found:
 
 def correlate(world: World, *, limit: int = 50) -> int:
     """Matches up to `limit` received responses and reports with what they answer; how many."""
-    kinds = (Kind.RESPONSE, Kind.REPORT)
-    records = world.ledger.claim(State.RECEIVED, kinds, world.mailbox_ids, world.clock.now(), limit)
-    for record in in_turn(world, records):
-        # One by one: a response that comes twice must find its first committed, or it would be answered twice.
-        commit(world, [_correlate_safely(world, record)])
+    records = take(world, State.RECEIVED, (Kind.RESPONSE, Kind.REPORT), limit)
+    # Committed one by one: a response that comes twice must find its first committed, or it would be answered twice.
+    work_through(world, STAGE, records, partial(_correlate_one, world), commit_every_s=0.0)
     return len(records)
 
 
-def _correlate_safely(world: World, record: MessageRecord) -> Outcome:
-    try:
-        return _correlate_one(world, record)
-    except PayloadMissing:
-        return park(world, record, STAGE, Reason.PAYLOAD_MISSING)
-    except Exception as error:  # noqa: BLE001 - the per-message loop: one message's fault must not hold up the others
-        return failed_attempt(world, record, STAGE, Reason.STAGE_FAILED, error)
-    finally:
-        world.progress()
-
-
-def _correlate_one(world: World, record: MessageRecord) -> Outcome:
+def _correlate_one(world: World, record: MessageRecord) -> Outcome[Step]:
     started = world.clock.monotonic()
     found = _report(world, record) if record.kind is Kind.REPORT else _response(world, record)
     if found.undelivered and found.ours is not None:
@@ -159,6 +146,8 @@ def _mark_undelivered(world: World, ours: ResponseRecord) -> None:
     """MESH could not deliver a response of ours: its sender has not been told, and an operator has to know. Safe to
     repeat after a crash.
     """
+    if ours.state not in _MAY_BE_UNDELIVERED:
+        return
     now = world.clock.now()
     step = ResponseStep(
         local_id=ours.local_id,
@@ -173,17 +162,11 @@ def _mark_undelivered(world: World, ours: ResponseRecord) -> None:
         ),
         changes=ResponseChanges(reason=Reason.REPORTED_UNDELIVERED),
     )
-    if ours.state not in {ResponseState.SENT, ResponseState.DELIVERED, ResponseState.OWED}:
-        return
-    try:
-        world.ledger.apply_responses([step])
-    except LedgerConflict:
-        return
-    events.emit(
-        events.RESPONSE_UNDELIVERED,
-        mailbox_id=ours.key.mailbox_id,
-        mesh_message_id=ours.key.mesh_message_id,
-        local_id=ours.local_id,
-        response_code=ours.response_code,
-        stage=STAGE,
-    )
+    said = {
+        "mailbox_id": ours.key.mailbox_id,
+        "mesh_message_id": ours.key.mesh_message_id,
+        "local_id": ours.local_id,
+        "response_code": ours.response_code,
+        "stage": STAGE,
+    }
+    commit(world.ledger.apply_responses, [Outcome(step, ((events.RESPONSE_UNDELIVERED, said),))])

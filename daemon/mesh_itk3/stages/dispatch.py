@@ -5,31 +5,25 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 from mesh_itk3 import events
-from mesh_itk3.handler import BusinessCode, Context, Decision, Defer, Message, Respond, RetryLater
+from mesh_itk3.handler import BusinessCode, Context, Decision, Defer, Respond, RetryLater
 from mesh_itk3.itk3.envelope import Reading
 from mesh_itk3.itk3.owed import is_business_response_owed
 from mesh_itk3.lifecycle import Move, State, state_after
-from mesh_itk3.ports import Changes, Entry, Kind, MessageRecord, NewResponse, PayloadMissing, Routed, Step, StorageFailed
+from mesh_itk3.ports import Changes, Entry, Kind, MessageRecord, NewResponse, Routed, Step, StorageFailed
 from mesh_itk3.reasons import Reason
 from mesh_itk3.retry import MAX_ATTEMPTS
 from mesh_itk3.stages import answer
-from mesh_itk3.stages.attempt import Outcome, commit, failed_attempt, ids, in_turn, later, milliseconds, park
+from mesh_itk3.stages.attempt import Outcome, failed_attempt, ids, later, milliseconds, park, take, work_through
 from mesh_itk3.stages.read import message_for_handler, read
 from mesh_itk3.stages.world import World
 
 STAGE = "dispatch"
-COMMIT_EVERY_S = 0.5
-"""What handlers have finished is committed at least this often: a slow handler does not hold back the others' answers."""
 WAIT_FOR_HANDLER = timedelta(minutes=1)
-WAIT_FOR_DISK = timedelta(minutes=1)
 MAX_WAIT = timedelta(days=1)
-
-
-class _HandlerFailed(Exception):
-    """Wraps whatever a handler raised."""
 
 
 @dataclass(slots=True)
@@ -47,36 +41,12 @@ class HandlerLog:
 
 def dispatch(world: World, *, limit: int = 50) -> int:
     """Hands up to `limit` accepted messages to their handlers and commits what became of them; how many."""
-    records = world.ledger.claim(State.ACCEPTED, (Kind.MESSAGE,), world.mailbox_ids, world.clock.now(), limit)
-    finished: list[Outcome] = []
-    committed_at = world.clock.monotonic()
-    for record in in_turn(world, records):
-        finished.append(_dispatch_safely(world, record))
-        if world.clock.monotonic() - committed_at >= COMMIT_EVERY_S:
-            commit(world, finished)
-            finished, committed_at = [], world.clock.monotonic()
-    commit(world, finished)
+    records = take(world, State.ACCEPTED, (Kind.MESSAGE,), limit)
+    work_through(world, STAGE, records, partial(_dispatch_one, world))
     return len(records)
 
 
-def _dispatch_safely(world: World, record: MessageRecord) -> Outcome:
-    try:
-        return _dispatch_one(world, record)
-    except PayloadMissing:
-        return park(world, record, STAGE, Reason.PAYLOAD_MISSING)
-    except StorageFailed as error:
-        events.emit(events.STORAGE_FAILED, **ids(record), stage=STAGE, **events.where(error))
-        return later(world, record, STAGE, Reason.STORAGE_FAILED, WAIT_FOR_DISK, attempts=record.attempts)
-    except _HandlerFailed as error:
-        cause = error.__cause__
-        return failed_attempt(world, record, STAGE, Reason.HANDLER_FAILED, cause if isinstance(cause, Exception) else error)
-    except Exception as error:  # noqa: BLE001 - the per-message loop: one message's fault must not hold up the others
-        return failed_attempt(world, record, STAGE, Reason.STAGE_FAILED, error)
-    finally:
-        world.progress()
-
-
-def _dispatch_one(world: World, record: MessageRecord) -> Outcome:
+def _dispatch_one(world: World, record: MessageRecord) -> Outcome[Step]:
     started = world.clock.monotonic()
     routed = world.routes.by_name(record.handler) if record.handler else None
     if routed is None:
@@ -85,18 +55,13 @@ def _dispatch_one(world: World, record: MessageRecord) -> Outcome:
         return Outcome(outcome.step, ((events.HANDLER_UNAVAILABLE, said),))
     reading, raw = read(world, record)
     message = message_for_handler(world, record, reading, raw, record.warnings)
-    answered = _handle(world, record, routed, message)
-    return _follow(world, record, routed, reading, answered, started)
-
-
-def _handle(world: World, record: MessageRecord, routed: Routed, message: Message) -> Respond | Defer | RetryLater:
-    """The handler call. StorageFailed passes: a full disk is not the message's fault and is not counted against it."""
     try:
-        return routed.handler.handle(message, _context(world, record, routed))
+        answered = routed.handler.handle(message, _context(world, record, routed))
     except StorageFailed:
-        raise
-    except Exception as error:
-        raise _HandlerFailed from error
+        raise  # a full disk is not the message's fault and is not counted against it
+    except Exception as error:  # noqa: BLE001 - the handler call: a plug-in's fault becomes a counted attempt
+        return failed_attempt(world, record, STAGE, Reason.HANDLER_FAILED, error)
+    return _follow(world, record, routed, reading, answered, started)
 
 
 def _context(world: World, record: MessageRecord, routed: Routed) -> Context:
@@ -126,7 +91,7 @@ def _follow(
     reading: Reading,
     answered: Respond | Defer | RetryLater,
     started: float,
-) -> Outcome:
+) -> Outcome[Step]:
     said = {**ids(record), "stage": STAGE, "handler": routed.name, "attempt": record.attempts + 1}
     match answered:
         case Respond(code=BusinessCode() as code):
@@ -139,14 +104,18 @@ def _follow(
             if record.decision_code is not None:
                 return failed_attempt(world, record, STAGE, Reason.HANDLER_IGNORED_DECISION, None)
             done = {"outcome": "deferred", "duration_ms": milliseconds(world, started)}
-            needed = {**said, "reason": reason}
-            return Outcome(
-                _deferred(world, record), ((events.DISPATCH_DONE, {**said, **done}), (events.DECISION_NEEDED, needed))
-            )
-        case RetryLater(after=after):
-            return _retried(world, record, after)
+            why = _declared(routed, reason, Reason.HANDLER_DEFERRED)
+            needed = (events.DECISION_NEEDED, {**said, "reason": why})
+            return Outcome(_deferred(world, record, why), ((events.DISPATCH_DONE, {**said, **done}), needed))
+        case RetryLater(after=after, reason=reason):
+            return _retried(world, record, after, _declared(routed, reason, Reason.HANDLER_ASKED))
         case _:
             return failed_attempt(world, record, STAGE, Reason.HANDLER_FAILED, None)
+
+
+def _declared(routed: Routed, reason: str, otherwise: Reason) -> str:
+    """The handler's own word where it has declared it: ledger and log hold a fixed vocabulary, never free text."""
+    return reason if reason in routed.declaration.reasons else otherwise
 
 
 def _completed(world: World, record: MessageRecord, reading: Reading, code: BusinessCode) -> Step:
@@ -167,25 +136,25 @@ def _owed(world: World, record: MessageRecord, reading: Reading, code: BusinessC
     return answer.write(world, record, reading.header, code)
 
 
-def _deferred(world: World, record: MessageRecord) -> Step:
+def _deferred(world: World, record: MessageRecord, reason: str) -> Step:
     now = world.clock.now()
     return Step(
         key=record.key,
         old=record.state,
         new=state_after(record.state, Move.DEFER),
-        changes=Changes(reason=Reason.HANDLER_DEFERRED, due_at=None, attempts=0),
-        entry=Entry(at=now, stage=STAGE, outcome="awaiting_decision", reason=Reason.HANDLER_DEFERRED),
+        changes=Changes(reason=reason, due_at=None, attempts=0),
+        entry=Entry(at=now, stage=STAGE, outcome="awaiting_decision", reason=reason),
     )
 
 
-def _retried(world: World, record: MessageRecord, after: timedelta) -> Outcome:
+def _retried(world: World, record: MessageRecord, after: timedelta, reason: str) -> Outcome[Step]:
     """The handler asked for time: with its own waiting time, but counted like any other attempt, so that a message
     cannot wait for ever unseen.
     """
     attempts = record.attempts + 1
     if attempts >= MAX_ATTEMPTS:
-        return park(world, record, STAGE, Reason.HANDLER_ASKED, attempts=attempts)
+        return park(world, record, STAGE, reason, attempts=attempts)
     waits = min(max(after, timedelta(seconds=1)), MAX_WAIT)
     said = {**ids(record), "stage": STAGE, "outcome": "waits", "attempt": attempts, "retry_in_s": waits.total_seconds()}
-    outcome = later(world, record, STAGE, Reason.HANDLER_ASKED, waits, attempts=attempts)
+    outcome = later(world, record, STAGE, reason, waits, attempts=attempts)
     return Outcome(outcome.step, ((events.DISPATCH_DONE, said),))

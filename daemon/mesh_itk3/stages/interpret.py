@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 from mesh_itk3 import events
@@ -16,11 +18,11 @@ from mesh_itk3.itk3.owed import is_infrastructure_response_owed
 from mesh_itk3.itk3.response_codes import InfrastructureCode
 from mesh_itk3.itk3.verdict import Facts, Strictness, Verdict, judge, refuse
 from mesh_itk3.lifecycle import Move, State, state_after
-from mesh_itk3.ports import Changes, Entry, Kind, MessageRecord, NewResponse, PayloadMissing, Routed, Step
+from mesh_itk3.ports import Changes, Entry, Kind, MessageRecord, NewResponse, Routed, Step
 from mesh_itk3.reasons import Reason
 from mesh_itk3.stages import answer
-from mesh_itk3.stages.attempt import Outcome, commit, failed_attempt, ids, in_turn, later, milliseconds, park
-from mesh_itk3.stages.read import message_for_handler, read
+from mesh_itk3.stages.attempt import Outcome, Said, ids, later, milliseconds, take, work_through
+from mesh_itk3.stages.read import keep, message_for_handler, read
 from mesh_itk3.stages.world import World
 
 STAGE = "interpret"
@@ -46,24 +48,14 @@ class Earlier:
 
 def interpret(world: World, *, limit: int = 50) -> int:
     """Judges up to `limit` received messages and commits what became of them; how many."""
-    records = world.ledger.claim(State.RECEIVED, (Kind.MESSAGE,), world.mailbox_ids, world.clock.now(), limit)
+    records = take(world, State.RECEIVED, (Kind.MESSAGE,), limit)
     accepted = AcceptedHere()
-    commit(world, [_interpret_safely(world, record, accepted) for record in in_turn(world, records)])
+    # One commit for all of them: `accepted` knows only what is not committed yet.
+    work_through(world, STAGE, records, partial(_interpret_one, world, accepted), commit_every_s=math.inf)
     return len(records)
 
 
-def _interpret_safely(world: World, record: MessageRecord, accepted: AcceptedHere) -> Outcome:
-    try:
-        return _interpret_one(world, record, accepted)
-    except PayloadMissing:
-        return park(world, record, STAGE, Reason.PAYLOAD_MISSING)
-    except Exception as error:  # noqa: BLE001 - the per-message loop: one message's fault must not hold up the others
-        return failed_attempt(world, record, STAGE, Reason.STAGE_FAILED, error)
-    finally:
-        world.progress()
-
-
-def _interpret_one(world: World, record: MessageRecord, accepted: AcceptedHere) -> Outcome:
+def _interpret_one(world: World, accepted: AcceptedHere, record: MessageRecord) -> Outcome[Step]:
     started = world.clock.monotonic()
     reading, raw = read(world, record)
     if reading.header.event_code == RESPONSE_EVENT:
@@ -74,6 +66,7 @@ def _interpret_one(world: World, record: MessageRecord, accepted: AcceptedHere) 
     verdict, routed = _verdict(world, record, reading, raw, earlier)
     step = _step(world, record, reading, verdict, routed, earlier)
     if verdict.is_positive:
+        keep(world, record, reading, raw)
         _remember(accepted, replace(record, **_identity(reading)), reading)
     return Outcome(step, _said(world, record, reading, verdict, step, started))
 
@@ -152,12 +145,14 @@ def _step(
 ) -> Step:
     now = world.clock.now()
     move = Move.ACCEPT if verdict.is_positive else Move.REJECT
+    is_owed = is_infrastructure_response_owed(verdict, reading.header.handling.inf_ack)
+    cannot_be_told = is_owed and answer.is_unanswerable(world, record)
     changes = Changes(
         **_identity(reading),
         response_code=verdict.code,
         handler=routed.name if routed else None,
         warnings=verdict.warnings,
-        reason=_reason(verdict, routed),
+        reason=Reason.NO_SENDER if cannot_be_told else _reason(verdict, routed),
         attempts=0,
         due_at=None,
     )
@@ -173,7 +168,7 @@ def _step(
         new=state_after(record.state, move),
         entry=entry,
         changes=changes,
-        responses=_owed(world, record, reading, verdict),
+        responses=_written(world, record, reading, verdict) if is_owed else (),
     )
 
 
@@ -209,9 +204,7 @@ def _duplicate(record: MessageRecord, verdict: Verdict, earlier: Earlier) -> Cha
     return Changes(duplicate_of=first.key.mesh_message_id, differs_from_first=differs)
 
 
-def _owed(world: World, record: MessageRecord, reading: Reading, verdict: Verdict) -> tuple[NewResponse, ...]:
-    if not is_infrastructure_response_owed(verdict, reading.header.handling.inf_ack):
-        return ()
+def _written(world: World, record: MessageRecord, reading: Reading, verdict: Verdict) -> tuple[NewResponse, ...]:
     diagnostics = None if verdict.is_positive else verdict.diagnostics
     return answer.write(world, record, reading.header, verdict.code, issue_code=verdict.issue_code, diagnostics=diagnostics)
 
@@ -220,7 +213,7 @@ def _outcome(verdict: Verdict) -> str:
     return "accepted" if verdict.is_positive else "rejected"
 
 
-def _hand_to_correlate(world: World, record: MessageRecord) -> Outcome:
+def _hand_to_correlate(world: World, record: MessageRecord) -> Outcome[Step]:
     """An ITK3 response on a payload workflow: never judged, never refused (design rule 11)."""
     step = Step(
         key=record.key,
@@ -232,16 +225,14 @@ def _hand_to_correlate(world: World, record: MessageRecord) -> Outcome:
     return Outcome(step)
 
 
-def _wait_for_handler(world: World, record: MessageRecord) -> Outcome:
+def _wait_for_handler(world: World, record: MessageRecord) -> Outcome[Step]:
     """Its handler was switched off after it had been collected: it waits, uncounted."""
     outcome = later(world, record, STAGE, Reason.HANDLER_GONE, WAIT_FOR_HANDLER, attempts=record.attempts)
     reason = world.routes.unavailable(record.workflow_id)
     return Outcome(outcome.step, ((events.HANDLER_UNAVAILABLE, {**ids(record), "reason": reason}),))
 
 
-def _said(
-    world: World, record: MessageRecord, reading: Reading, verdict: Verdict, step: Step, started: float
-) -> tuple[tuple[Event, Mapping[str, Any]], ...]:
+def _said(world: World, record: MessageRecord, reading: Reading, verdict: Verdict, step: Step, started: float) -> Said:
     named = {**ids(record, reading.header.message_header_id), "stage": STAGE, "response_code": verdict.code}
     done = {
         **named,
@@ -255,4 +246,6 @@ def _said(
         said.append((events.MESSAGE_REJECTED, {**named, "rule": verdict.rule}))
     if step.changes.get("differs_from_first"):
         said.append((events.DUPLICATE_DIFFERS, named))
+    if step.changes.get("reason") == Reason.NO_SENDER:
+        said.append((events.MESSAGE_UNANSWERABLE, {**named, "reason": Reason.NO_SENDER}))
     return tuple(said)

@@ -10,9 +10,7 @@ from mesh_itk3 import events
 from mesh_itk3.ports import (
     Clock,
     CredentialsRejected,
-    LeaseLost,
     Ledger,
-    LedgerUnavailable,
     Mailbox,
     MailboxState,
     MailboxUnavailable,
@@ -26,7 +24,7 @@ HANDSHAKE_EVERY: Final = timedelta(hours=20)
 
 def poll(c: Collector) -> Walk | None:
     """Walks the inbox until there is no more reason to walk again at once; the last walk, or None where the mailbox
-    could not be walked. Never raises for what time or an operator heals: it says so once and the next poll tries again.
+    could not be walked: that is said once, and the next poll tries again. Raises LedgerUnavailable, LeaseLost.
     """
     while True:
         walk = _poll_once(c)
@@ -47,12 +45,6 @@ def _poll_once(c: Collector) -> Walk | None:
         return None
     except StorageFailed as error:
         events.emit(events.STORAGE_FAILED, mailbox_id=c.mailbox.mailbox_id, stage="collect", **events.where(error))
-        return None
-    except LedgerUnavailable as error:
-        events.emit(events.LEDGER_FAILED, mailbox_id=c.mailbox.mailbox_id, stage="collect", **events.where(error))
-        return None
-    except LeaseLost:
-        events.emit(events.LEASE_LOST, mailbox_id=c.mailbox.mailbox_id, stage="collect")
         return None
     mailbox_answered(c.ledger, c.clock, state)
     _say_polled(c, walk, started)

@@ -16,7 +16,6 @@ from mesh_itk3.lifecycle import ResponseState
 from mesh_itk3.ports import (
     CredentialsRejected,
     Entry,
-    LedgerConflict,
     LedgerUnavailable,
     LookUpUnsupported,
     Mailbox,
@@ -31,7 +30,7 @@ from mesh_itk3.ports import (
 )
 from mesh_itk3.reasons import Reason
 from mesh_itk3.retry import delay_s, may_resend_unresolved
-from mesh_itk3.stages.attempt import milliseconds
+from mesh_itk3.stages.attempt import Outcome, Said, commit, milliseconds
 from mesh_itk3.stages.world import World
 
 STAGE: Final = "respond"
@@ -39,15 +38,15 @@ MAX_UNRESOLVED_IN_A_ROW: Final = 3
 """Sends without an answer one after another, before the rest of the batch is put off: MESH is ill."""
 TRACK_EVERY: Final = timedelta(hours=1)
 """MESH: tracking "must not be polled frequently"; delivery is also reported by a REPORT after five days."""
-STOP_TRACKING_AFTER: Final = timedelta(days=30)
+STOP_TRACKING_AFTER: Final = timedelta(days=7)
+"""MESH gives an unread message up after five days and reports it; a week leaves room."""
 
 
 @dataclass(slots=True)
 class Sending:
     """One batch on its way."""
 
-    steps: list[ResponseStep] = field(default_factory=list)
-    said: list[tuple[events.Event, dict[str, Any]]] = field(default_factory=list)
+    outcomes: list[Outcome[ResponseStep]] = field(default_factory=list)
     sent: set[tuple[str, str]] = field(default_factory=set)
     """MESH ids of the messages whose infrastructure response went out in this batch."""
     unresolved_in_a_row: int = 0
@@ -69,31 +68,14 @@ def respond(world: World, mailbox: Mailbox, *, limit: int = 50) -> int:
                 raise MailboxUnavailable(Reason.SEND_UNRESOLVED)
     finally:
         _record(world, batch, untouched)
-    return sum(step.new is ResponseState.SENT for step in batch.steps)
+    return sum(outcome.step.new is ResponseState.SENT for outcome in batch.outcomes)
 
 
 def _record(world: World, batch: Sending, untouched: list[ResponseRecord]) -> None:
+    """Whatever happened: what was sent is recorded, and what was not tried waits as it was."""
     for record in untouched:
-        batch.steps.append(_put_off(world, record, Reason.MAILBOX_UNAVAILABLE, was_tried=False))
-    if batch.steps:
-        _apply(world, batch.steps)
-    for event, fields in batch.said:
-        events.emit(event, **fields)
-
-
-def _apply(world: World, steps: list[ResponseStep]) -> None:
-    try:
-        world.ledger.apply_responses(steps)
-    except LedgerConflict:
-        for step in steps:
-            _apply_one(world, step)
-
-
-def _apply_one(world: World, step: ResponseStep) -> None:
-    try:
-        world.ledger.apply_responses([step])
-    except LedgerConflict:  # a report has moved it meanwhile: the report stands
-        return
+        batch.outcomes.append(_put_off(world, record, Reason.MAILBOX_UNAVAILABLE, was_tried=False))
+    commit(world.ledger.apply_responses, batch.outcomes)
 
 
 # ------------------------------------------------------------------------------------------------ one response
@@ -101,7 +83,7 @@ def _apply_one(world: World, step: ResponseStep) -> None:
 
 def _send_one(world: World, mailbox: Mailbox, batch: Sending, record: ResponseRecord) -> None:
     if _waits_for_infrastructure(batch, record):
-        batch.steps.append(_put_off(world, record, None, was_tried=False))
+        batch.outcomes.append(_put_off(world, record, None, was_tried=False))
         return
     started = world.clock.monotonic()
     if record.unresolved_since is not None and not _is_to_be_sent_again(world, mailbox, batch, record, started):
@@ -139,7 +121,7 @@ def _is_to_be_sent_again(world: World, mailbox: Mailbox, batch: Sending, record:
         since = record.unresolved_since or world.clock.now()
         if may_resend_unresolved(since, world.clock.now()):
             return True
-        batch.steps.append(_put_off(world, record, Reason.SEND_UNRESOLVED, was_tried=True))
+        batch.outcomes.append(_put_off(world, record, Reason.SEND_UNRESOLVED, was_tried=True))
         if isinstance(error, MailboxUnavailable):
             batch.unresolved_in_a_row += 1
         return False
@@ -175,7 +157,7 @@ def _sent(world: World, batch: Sending, record: ResponseRecord, mesh_message_id:
         attempts=record.attempts + 1,
     )
     entry = Entry(at=now, stage=STAGE, outcome=outcome, response_code=record.response_code, attempt=record.attempts + 1)
-    batch.steps.append(ResponseStep(record.local_id, record.state, ResponseState.SENT, entry, changes))
+    step = ResponseStep(record.local_id, record.state, ResponseState.SENT, entry, changes)
     said = {
         **_ids(record),
         "outcome": outcome,
@@ -183,7 +165,7 @@ def _sent(world: World, batch: Sending, record: ResponseRecord, mesh_message_id:
         "attempt": record.attempts + 1,
         "duration_ms": milliseconds(world, started),
     }
-    batch.said.append((events.RESPOND_DONE, said))
+    batch.outcomes.append(Outcome(step, ((events.RESPOND_DONE, said),)))
 
 
 def _refused(world: World, batch: Sending, record: ResponseRecord, refused: SendRefused) -> None:
@@ -198,19 +180,18 @@ def _refused(world: World, batch: Sending, record: ResponseRecord, refused: Send
         attempt=record.attempts + 1,
     )
     changes = ResponseChanges(reason=Reason.SEND_REFUSED, unresolved_since=None, attempts=record.attempts + 1)
-    batch.steps.append(ResponseStep(record.local_id, record.state, ResponseState.PARKED, entry, changes))
-    batch.said.append((events.RESPONSE_PARKED, {**_ids(record), "outcome": "refused", "status_code": refused.code}))
+    step = ResponseStep(record.local_id, record.state, ResponseState.PARKED, entry, changes)
+    said = {**_ids(record), "outcome": "refused", "status_code": refused.code}
+    batch.outcomes.append(Outcome(step, ((events.RESPONSE_PARKED, said),)))
 
 
 def _unresolved(world: World, batch: Sending, record: ResponseRecord, unresolved: SendUnresolved) -> None:
     batch.unresolved_in_a_row += 1
-    batch.steps.append(
-        _put_off(
-            world, record, Reason.SEND_UNRESOLVED, was_tried=True, at_least_s=unresolved.retry_after_s, outcome="unresolved"
-        )
+    put_off = _put_off(
+        world, record, Reason.SEND_UNRESOLVED, was_tried=True, at_least_s=unresolved.retry_after_s, outcome="unresolved"
     )
     said = {**_ids(record), "outcome": "unresolved", "reason": unresolved.reason, "attempt": record.attempts + 1}
-    batch.said.append((events.RESPONSE_UNRESOLVED, said))
+    batch.outcomes.append(Outcome(put_off.step, ((events.RESPONSE_UNRESOLVED, said),)))
 
 
 def _put_off(
@@ -221,7 +202,7 @@ def _put_off(
     was_tried: bool,
     at_least_s: float | None = None,
     outcome: str | None = None,
-) -> ResponseStep:
+) -> Outcome[ResponseStep]:
     """Still owed, later. What was not tried keeps its history: it is not unresolved."""
     now = world.clock.now()
     attempts = record.attempts + (1 if was_tried else 0)
@@ -233,7 +214,7 @@ def _put_off(
         reason=reason,
     )
     entry = Entry(at=now, stage=STAGE, outcome=outcome, reason=reason, attempt=attempts) if outcome else None
-    return ResponseStep(record.local_id, record.state, ResponseState.OWED, entry, changes)
+    return Outcome(ResponseStep(record.local_id, record.state, ResponseState.OWED, entry, changes))
 
 
 def _ids(record: ResponseRecord) -> dict[str, Any]:
@@ -256,25 +237,26 @@ def track(world: World, mailbox: Mailbox, *, limit: int = 50) -> int:
     MailboxUnavailable.
     """
     now = world.clock.now()
-    records = world.ledger.sent_responses(mailbox.mailbox_id, now - TRACK_EVERY, limit)
+    records = world.ledger.sent_responses(mailbox.mailbox_id, now - TRACK_EVERY, limit, sent_after=now - STOP_TRACKING_AFTER)
     for record in records:
         tracking = mailbox.track(record.mesh_message_id) if record.mesh_message_id else None
-        _apply(world, [_tracked(record, tracking, now)])
+        commit(world.ledger.apply_responses, [_tracked(record, tracking, now)])
         world.progress()
     return len(records)
 
 
-def _tracked(record: ResponseRecord, tracking: Tracking | None, now: datetime) -> ResponseStep:
-    state = tracking.state if tracking else None
+def _tracked(record: ResponseRecord, tracking: Tracking | None, now: datetime) -> Outcome[ResponseStep]:
     changes = ResponseChanges(tracked_at=now)
-    match state:
+    said: Said = ()
+    match tracking.state if tracking else None:
         case "acknowledged":
             new, outcome = ResponseState.DELIVERED, "delivered"
         case "undeliverable":
             new, outcome = ResponseState.UNDELIVERED, "undelivered"
             changes["reason"] = Reason.REPORTED_UNDELIVERED
-            events.emit(events.RESPONSE_UNDELIVERED, **_ids(record), status_code=tracking.status_code if tracking else None)
+            status_code = tracking.status_code if tracking else None
+            said = ((events.RESPONSE_UNDELIVERED, {**_ids(record), "status_code": status_code}),)
         case _:
-            return ResponseStep(record.local_id, record.state, ResponseState.SENT, None, changes)
+            return Outcome(ResponseStep(record.local_id, record.state, ResponseState.SENT, None, changes))
     entry = Entry(at=now, stage=STAGE, outcome=outcome, response_code=record.response_code)
-    return ResponseStep(record.local_id, record.state, new, entry, changes)
+    return Outcome(ResponseStep(record.local_id, record.state, new, entry, changes), said)

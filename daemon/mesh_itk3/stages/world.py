@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 from mesh_itk3.handler import Patients, Writer
 from mesh_itk3.itk3.envelope import Caps
 from mesh_itk3.itk3.verdict import Strictness
-from mesh_itk3.ports import Clock, Ledger, PayloadStore, Routes
+from mesh_itk3.ports import Clock, Ledger, MessageKey, PayloadStore, Routes
+from mesh_itk3.stages.readings import Readings
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +49,9 @@ class World:
     """Called after each message: what the watchdog lives on."""
     is_stopping: Callable[[], bool] = _never
     """Asked between messages: what is claimed and not begun is given back."""
+    readings: Readings = field(default_factory=Readings)
+    unreleased: set[MessageKey] = field(default_factory=set)
+    """Claimed messages that could not be given back when the ledger failed."""
 
     @property
     def mailbox_ids(self) -> tuple[str, ...]:

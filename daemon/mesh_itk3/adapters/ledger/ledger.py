@@ -134,9 +134,11 @@ class SqlLedger:
         with self._writing([mailbox_id]) as connection:
             return responses.claim(connection, mailbox_id, now, limit)
 
-    def sent_responses(self, mailbox_id: str, tracked_before: datetime, limit: int) -> list[ResponseRecord]:
+    def sent_responses(
+        self, mailbox_id: str, tracked_before: datetime, limit: int, *, sent_after: datetime | None = None
+    ) -> list[ResponseRecord]:
         with self._database.reading() as connection:
-            return responses.sent(connection, mailbox_id, tracked_before, limit)
+            return responses.sent(connection, mailbox_id, tracked_before, limit, sent_after)
 
     def apply_responses(self, steps: Sequence[ResponseStep]) -> None:
         if not steps:

@@ -49,13 +49,17 @@ def claim(connection: Connection, mailbox_id: str, now: datetime, limit: int) ->
     return [rows.response_record(row) for row in found]
 
 
-def sent(connection: Connection, mailbox_id: str, tracked_before: datetime, limit: int) -> list[ResponseRecord]:
+def sent(
+    connection: Connection, mailbox_id: str, tracked_before: datetime, limit: int, sent_after: datetime | None
+) -> list[ResponseRecord]:
     query = (
         _records()
         .where(text(f"response.{SENT}"), response.c.mailbox_id == mailbox_id, tracked_before > ASKED_AT)
         .order_by(ASKED_AT)
         .limit(limit)
     )
+    if sent_after is not None:
+        query = query.where(response.c.sent_at >= sent_after)
     return [rows.response_record(row) for row in connection.execute(query)]
 
 
