@@ -23,12 +23,12 @@ import orjson
 
 from mesh_itk3.adapters.durable import PARTIAL_SUFFIX, fsync_directory, fsync_tree, make_directories, storage_failures
 from mesh_itk3.handler import Folder, Message
+from mesh_itk3.itk3.message_header import FHIR_ID
 from mesh_itk3.ports import StorageFailed
 
 METADATA: Final = "metadata.json"
 DIRECTORY_MODE: Final = 0o700
 FILE_MODE: Final = 0o600
-_SAFE_HEADER_ID: Final = re.compile(r"[A-Za-z0-9.-]{1,64}")
 # The underscore more than design rule 1 allows in a MessageHeader.id: MESH's own ids have one.
 _SAFE_MESH_ID: Final = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _SAFE_FILE_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
@@ -67,7 +67,7 @@ def directory_names(message_header_id: str | None, mesh_message_id: str) -> tupl
     """
     mesh_name = _safe_mesh_name(mesh_message_id)
     first = message_header_id or ""
-    if not _SAFE_HEADER_ID.fullmatch(first) or first.startswith("."):
+    if not FHIR_ID.fullmatch(first) or first.startswith("."):
         first = mesh_name
     return first, f"{first}--{mesh_name}"
 

@@ -10,7 +10,7 @@ from mesh_itk3.itk3 import message_definitions
 from mesh_itk3.itk3.envelope import Reading
 from mesh_itk3.itk3.facts import UNKNOWN_PRACTICE, Facts, Found
 from mesh_itk3.itk3.handling_specification import Key
-from mesh_itk3.itk3.message_header import EVENT_SYSTEM, MessageHeader, normalise_id
+from mesh_itk3.itk3.message_header import EVENT_SYSTEM, FHIR_ID, MessageHeader, normalise_id
 from mesh_itk3.itk3.resource import Resource
 
 EVENT_DISPLAYS: Final = {
@@ -29,7 +29,6 @@ EVENT_DISPLAYS: Final = {
     "ITK014M": "ITK Update Record",
 }
 
-FHIR_ID: Final = re.compile(r"[A-Za-z0-9.-]{1,64}")
 _INSTANT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d{1,9})?(?:Z|[+-]\d\d:\d\d)", re.ASCII)
 # MESH mailbox ids are letters and digits; an OID, a URN or a word with underscores is something else.
 _MAILBOX_ID = re.compile(r"[A-Za-z0-9]{3,40}")

@@ -5,6 +5,7 @@ Source: ITK-MessageHeader-2 v2.1.0. Elements are read in any order: published ex
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Final, Protocol
@@ -15,8 +16,10 @@ from mesh_itk3.itk3 import xml
 from mesh_itk3.itk3.handling_specification import HandlingSpecification, read_handling_specification
 from mesh_itk3.itk3.resource import Resource, normalise_id, ods_codes
 
-__all__ = ["MessageHeader", "normalise_id"]
+__all__ = ["FHIR_ID", "MessageHeader", "normalise_id"]
 
+FHIR_ID: Final = re.compile(r"[A-Za-z0-9.-]{1,64}")
+"""What FHIR STU3 allows as an id. Use `fullmatch`."""
 EVENT_SYSTEM: Final = "https://fhir.nhs.uk/STU3/CodeSystem/ITK-MessageEvent-2"
 RESPONSE_EVENT: Final = "ITK008M"
 

@@ -15,7 +15,7 @@ from lxml import etree
 
 from mesh_itk3.itk3 import handling_specification, message_definitions, xml
 from mesh_itk3.itk3.envelope import Reading
-from mesh_itk3.itk3.message_header import EVENT_SYSTEM, RESPONSE_EVENT, normalise_id
+from mesh_itk3.itk3.message_header import EVENT_SYSTEM, FHIR_ID, RESPONSE_EVENT, normalise_id
 from mesh_itk3.itk3.resource import ODS_SYSTEMS
 from mesh_itk3.itk3.response_codes import (
     ELEMENTS,
@@ -34,7 +34,6 @@ NO_SENDER_REFERENCE: Final = "None"
 _PROFILE: Final = "https://fhir.nhs.uk/STU3/StructureDefinition/"
 _RFC4122: Final = "https://tools.ietf.org/html/rfc4122"
 _DECLARATION: Final = b'<?xml version="1.0" encoding="UTF-8"?>\n'
-_FHIR_ID = re.compile(r"[A-Za-z0-9.-]{1,64}")
 _MAX_DIAGNOSTICS: Final = 1000
 _DEFAULT_NAMESPACE: Final[Any] = {None: xml.FHIR}
 # What XML 1.0 cannot hold, line ends included: they would not come back as they went out.
@@ -168,7 +167,7 @@ def _answered(answers: str | None) -> str:
     written = answers.strip()
     if normalise_id(written) != written.lower():
         written = written[-len(normalise_id(written)) :]
-    return written if _FHIR_ID.fullmatch(written) else UNREADABLE
+    return written if FHIR_ID.fullmatch(written) else UNREADABLE
 
 
 def _echo(sender_reference: str | None) -> str:
