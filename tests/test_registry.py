@@ -77,7 +77,7 @@ def test_installed_handler_takes_its_workflow(install):
     assert (routed.name, routed.distribution, routed.version) == ("theirs", "their-handler", "1.2")
     assert registry.by_name("theirs") is routed
     assert registry.is_ours(IP)
-    assert registry.is_available(IP)
+    assert registry.unavailable(IP) is None
     assert registry.response_workflow(IP) == f"{IP}_ACK"
 
 
@@ -85,7 +85,7 @@ def test_response_workflow_of_a_handler_is_ours_and_standing_in_the_table_is_not
     registry = load(install())
 
     assert registry.is_ours(f"{IP}_ACK")
-    assert registry.is_available(f"{IP}_ACK")
+    assert registry.unavailable(f"{IP}_ACK") is None
     assert not registry.is_ours(MH)
     assert not registry.is_ours(f"{MH}_ACK")
     assert registry.is_response_workflow(f"{MH}_ACK")
@@ -159,6 +159,9 @@ def test_handler_declared_under_another_name_than_its_entry_point_does_not_work(
         {"source": "Theirs = 3"},
         {"source": "class Theirs: pass"},
         {"more": ", event_codes='ITK003D'"},
+        {"more": ", reasons={'a_word'}"},
+        {"more": ", message_definitions='https://example.org/MessageDefinition/a'"},
+        {"more": ", message_definitions=frozenset({3})"},
         {"source": SOURCE.replace("{workflows!r}", "['W']")},
     ],
 )
@@ -167,8 +170,8 @@ def test_while_a_handler_cannot_be_read_no_workflow_is_foreign(install, unimport
 
     assert registry.is_ours("WHOSE_IS_THIS")
     assert "theirs (their-handler 1.2) cannot be imported" in registry.unavailable("WHOSE_IS_THIS")
-    assert registry.is_available(MH)
-    assert registry.is_available(f"{MH}_ACK")
+    assert registry.unavailable(MH) is None
+    assert registry.unavailable(f"{MH}_ACK") is None
 
 
 def test_missing_module_is_named_but_no_text_of_the_error(install):
@@ -189,7 +192,7 @@ def test_broken_handler_holds_a_workflow_that_it_shares(install):
 def test_another_handler_may_replace_one_that_is_disabled(install):
     registry = load(install(), install(name="better", distribution="better"), tables={"theirs": {"enabled": False}})
 
-    assert registry.is_available(IP)
+    assert registry.unavailable(IP) is None
     assert registry.route(IP, "ITK003D", None).name == "better"
 
 
@@ -275,6 +278,59 @@ def test_two_handlers_that_contradict_one_another_are_refused(install):
 
     assert "different response workflows of W" in conflict(a, install("b", "dist-b", workflows={"W": "W_RE"}, more=more))
     assert "responses for the other" in conflict(a, install("c", "dist-c", workflows={"W_ACK": None}, more=more))
+
+
+@pytest.mark.parametrize(
+    ("reasons", "said"),
+    [
+        ({"Seen by": "Somebody has seen it."}, "declares the reason 'Seen by', which is not written [a-z0-9_]{1,64}"),
+        ({"": "Nothing."}, "declares the reason ''"),
+        ({"w" * 65: "Too long."}, "declares the reason 'www"),
+        ({"a\nb": "Two lines."}, "declares the reason 'a\\nb'"),
+        ({3: "A number."}, "declares the reason '3'"),
+        ({"handler_failed": "Ours."}, "which is a reason of this program itself"),
+        ({"seen": " "}, "declares the reason seen without a sentence"),
+        ({"seen": None}, "declares the reason seen without a sentence"),
+    ],
+)
+def test_reason_that_cannot_stand_in_a_ledger_is_refused_naming_the_distribution(install, reasons, said):
+    text = conflict(install(more=f", reasons={reasons!r}"))
+
+    assert "handler theirs of their-handler 1.2" in text
+    assert said in text
+    assert "\n" not in text
+
+
+def test_handler_with_an_unusable_reason_can_be_disabled(install):
+    load(install(more=", reasons={'No': 'x'}"), tables={"theirs": {"enabled": False}})
+
+
+# ------------------------------------------------------------------------------------------------ their vocabulary
+
+
+@pytest.mark.parametrize("state", [{}, {"theirs": {"enabled": False}}], ids=["working", "disabled"])
+def test_reason_of_a_handler_is_explained_in_its_own_words_whether_or_not_it_works_now(install, state):
+    registry = load(install(more=", reasons={'two_of_a_name': 'Two patients have this name.'}"), tables=state)
+
+    assert registry.reason_text("theirs", "two_of_a_name") == "Two patients have this name."
+    assert registry.reason_text("theirs", "another") is None
+    assert registry.reason_text("others", "two_of_a_name") is None
+    assert registry.reason_text(None, "two_of_a_name") is None
+    assert registry.reason_text("theirs", None) is None
+
+
+def test_definitions_of_a_workflow_are_those_of_its_enabled_handlers(install):
+    a, b = "https://example.org/MessageDefinition/a", "https://example.org/MessageDefinition/b"
+    registry = load(
+        install("a", "dist-a", more=f", event_codes=frozenset({{'A'}}), message_definitions=frozenset({{{a!r}}})"),
+        install("b", "dist-b", more=f", event_codes=frozenset({{'B'}}), message_definitions=frozenset({{{b!r}}})"),
+        install("c", "dist-c", more=", event_codes=frozenset({'C'}), message_definitions=frozenset({'c'})"),
+        install("d", "dist-d", workflows={MH: f"{MH}_ACK"}),
+        tables={"c": {"enabled": False}},
+    )
+
+    assert registry.message_definitions(IP) == {a, b}
+    assert registry.message_definitions(MH) == frozenset()
 
 
 # --------------------------------------------------------------------------------------------------- their settings

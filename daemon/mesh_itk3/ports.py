@@ -617,6 +617,9 @@ class Routes(Protocol):
     def needs_document(self, workflow_id: str) -> bool:
         """Whether the payload has to be one ITK3 document."""
 
+    def message_definitions(self, workflow_id: str) -> frozenset[str]:
+        """The MessageDefinition URLs that the handlers of this workflow declare beside the known ones."""
+
     def route(self, workflow_id: str, event_code: str | None, composition_type: str | None) -> Routed | None:
         """The one handler of this message: by workflow, then event, then Composition.type. None: nobody takes it."""
 

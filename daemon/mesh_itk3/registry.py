@@ -6,6 +6,7 @@ it is repaired (design rule 7).
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
@@ -20,6 +21,7 @@ from pydantic import TypeAdapter, ValidationError
 from mesh_itk3 import events
 from mesh_itk3.handler import Declaration, Handler, HandlerSettings
 from mesh_itk3.itk3.workflows import SHIPPED, WorkflowTable
+from mesh_itk3.reasons import Reason
 from mesh_itk3.settings import Settings
 from mesh_itk3.settings_errors import ConfigInvalid, HandlerConflict, no_such_key, sentence, short_name
 from mesh_itk3.settings_sources import KeyPath, Source
@@ -27,6 +29,7 @@ from mesh_itk3.settings_sources import KeyPath, Source
 __all__ = ["ConfigInvalid", "Found", "HandlerConflict", "Loaded", "Registry", "load_handlers"]
 
 GROUP: Final = "mesh_itk3.handlers"
+_REASON: Final = re.compile(r"[a-z0-9_]{1,64}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,10 +102,6 @@ class Registry:
         """Any response workflow of the table or of a declaration (design rule 17)."""
         return workflow_id in self._response_workflows or self._workflows.is_response_workflow(workflow_id)
 
-    def is_available(self, workflow_id: str) -> bool:
-        """Whether messages on it can be taken now."""
-        return self.unavailable(workflow_id) is None
-
     def unavailable(self, workflow_id: str) -> str | None:
         """Why messages on this workflow cannot be taken now, for the log; None where they can. An enabled handler that
         is broken holds the whole workflow, also where others share it: its messages cannot be told by their headers.
@@ -138,6 +137,17 @@ class Registry:
         """Whether the payload has to be one ITK3 document."""
         return all(one.declaration.needs_document for one in self._working(workflow_id))
 
+    def message_definitions(self, workflow_id: str) -> frozenset[str]:
+        """The MessageDefinition URLs that the enabled handlers of this workflow declare beside the known ones."""
+        return frozenset[str]().union(*(one.declaration.message_definitions for one in self._working(workflow_id)))
+
+    def reason_text(self, handler_name: str | None, word: str | None) -> str | None:
+        """The sentence for a word of a handler's own vocabulary, whether or not the handler works now; None for others."""
+        for one in self.all:
+            if one.name == handler_name and one.declaration is not None and word is not None:
+                return one.declaration.reasons.get(word)
+        return None
+
     def route(self, workflow_id: str, event_code: str | None, composition_type: str | None) -> Loaded | None:
         """The one working handler of this message: by workflow, then event, then Composition.type."""
         for one in self._working(workflow_id):
@@ -161,7 +171,7 @@ class Registry:
 
 
 def _refuse_conflicts(found: Collection[Found], workflows: WorkflowTable) -> None:
-    problems = [problem for one in found for problem in _contradictions(one, workflows)]
+    problems = [problem for one in found for problem in (*_contradictions(one, workflows), *_unusable_reasons(one))]
     for one, other in combinations(found, 2):
         problems += _disagreements(one, other)
     if problems:
@@ -182,6 +192,20 @@ def _contradictions(one: Found, workflows: WorkflowTable) -> Iterator[str]:
                 f"handler {_of(one)} names {short_name(said)} as the response workflow of {workflow_id}; "
                 f"the workflow table has {right}"
             )
+
+
+def _unusable_reasons(one: Found) -> Iterator[str]:
+    """They stand in the ledger beside our own reasons, and in logs."""
+    if one.declaration is None or not one.is_enabled:
+        return
+    for word, text in one.declaration.reasons.items():
+        shown = short_name(word)
+        if not (isinstance(word, str) and _REASON.fullmatch(word)):
+            yield f"handler {_of(one)} declares the reason {shown!a}, which is not written [a-z0-9_]{{1,64}}"
+        elif word in Reason._value2member_map_:
+            yield f"handler {_of(one)} declares the reason {shown}, which is a reason of this program itself"
+        elif not (isinstance(text, str) and text.strip()):
+            yield f"handler {_of(one)} declares the reason {shown} without a sentence"
 
 
 def _disagreements(one: Found, other: Found) -> Iterator[str]:
@@ -322,8 +346,11 @@ def _handler_class(point: EntryPoint) -> type[Handler]:
     declaration = getattr(loaded, "declaration", None)
     if not (isinstance(declaration, Declaration) and isinstance(declaration.workflows, Mapping)):
         raise TypeError("no Declaration")
-    if not all(isinstance(codes, AbstractSet) for codes in (declaration.event_codes, declaration.composition_types)):
-        raise TypeError("a Declaration's codes are no set")
+    if not isinstance(declaration.reasons, Mapping):
+        raise TypeError("a Declaration's reasons are no mapping")
+    sets = (declaration.event_codes, declaration.composition_types, declaration.message_definitions)
+    if not all(isinstance(values, AbstractSet) and all(isinstance(value, str) for value in values) for values in sets):
+        raise TypeError("a Declaration's codes or definitions are no set of texts")
     return loaded
 
 

@@ -25,7 +25,9 @@ class ConfigInvalid(Exception):
 
 
 class HandlerConflict(ConfigInvalid):
-    """Two installed handlers claim the same messages, or one contradicts the workflow table. Names the distributions."""
+    """Two installed handlers claim the same messages, or one contradicts the workflow table or declares what cannot be
+    used. Names the distributions.
+    """
 
 
 def one_line(text: str) -> str:

@@ -20,6 +20,8 @@ class PharmacyFirst(Handler):
         name="pharmacy_first",
         workflows={"GPCONNECT_UPDATE_RECORD": "GPCONNECT_UPDATE_RECORD_ACK"},
         event_codes=frozenset({"ITK014M"}),
+        reasons={"clinician_to_accept": "A clinician reads the record and accepts or refuses it."},
+        message_definitions=frozenset({"https://fhir.nhs.uk/MessageDefinition"}),
     )
     Settings = PharmacyFirstSettings
     settings: PharmacyFirstSettings

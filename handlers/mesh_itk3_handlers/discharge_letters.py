@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import ClassVar
 
 from mesh_itk3.handler import Declaration
-from mesh_itk3_handlers.filing import LetterHandler
+from mesh_itk3_handlers.filing import REASONS, LetterHandler
 
 
 class DischargeLetters(LetterHandler):
@@ -25,4 +25,5 @@ class DischargeLetters(LetterHandler):
             "DIGIMED_MINOR_ILLNESS_PEM": "DIGIMED_MINOR_ILLNESS_PEM_ACK",
         },
         event_codes=frozenset({"ITK007C", "ITK009D", "ITK010D", "ITK013D"}),
+        reasons=REASONS,
     )

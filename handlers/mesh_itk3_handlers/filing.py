@@ -14,6 +14,7 @@ from zoneinfo import ZoneInfo
 from pydantic import field_validator
 
 from mesh_itk3.handler import (
+    MATCH_REASONS,
     Accept,
     BusinessCode,
     Context,
@@ -34,6 +35,8 @@ from mesh_itk3_handlers.structured import Item, structured
 
 FILED: Final = frozenset({BusinessCode.PATIENT_KNOWN, BusinessCode.PATIENT_DECEASED})
 """The answers with which a letter is kept; the other two say that it is not ours to keep (design rule 4)."""
+REASONS: Final = {**MATCH_REASONS, "document_missing": "The message carries no document that can be read."}
+"""Why a letter waits for a person."""
 LONDON: Final = ZoneInfo("Europe/London")
 
 

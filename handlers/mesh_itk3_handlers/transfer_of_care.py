@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import ClassVar
 
 from mesh_itk3.handler import Declaration
-from mesh_itk3_handlers.filing import LetterHandler
+from mesh_itk3_handlers.filing import REASONS, LetterHandler
 
 
 class TransferOfCare(LetterHandler):
@@ -20,4 +20,5 @@ class TransferOfCare(LetterHandler):
             "TOC_FHIR_OP_ATTEN": "TOC_FHIR_OP_ATTEN_ACK",
         },
         event_codes=frozenset({"ITK003D", "ITK004D", "ITK005D", "ITK006D"}),
+        reasons=REASONS,
     )

@@ -4,15 +4,21 @@ import os
 import re
 import subprocess
 import sys
+from dataclasses import replace
 from importlib.metadata import distributions
 from pathlib import Path
 
 import pytest
 
 from mesh_itk3.handler import Declaration
+from mesh_itk3.itk3.envelope import Caps, read_message
+from mesh_itk3.itk3.verdict import Facts, judge
+from mesh_itk3.itk3.workflows import SHIPPED
+from mesh_itk3.registry import load_handlers
 from mesh_itk3_handlers.discharge_letters import DischargeLetters
 from mesh_itk3_handlers.transfer_of_care import TransferOfCare
 
+WORKFLOW = "GPCONNECT_UPDATE_RECORD"
 ROOT = Path(__file__).parents[2]
 EXAMPLE = ROOT / "examples" / "handler"
 PAGE = (ROOT / "docs" / "handlers.md").read_text("utf-8")
@@ -44,16 +50,38 @@ def test_the_page_explains_every_field_of_a_declaration():
         assert f"`{name}`" in PAGE
 
 
-def test_the_installed_example_is_found_through_its_entry_point(installed):
+@pytest.fixture
+def registry(installed, tmp_path):
+    """The example as the daemon finds it: through its entry point."""
     points = [point for found in distributions(path=[str(installed)]) for point in found.entry_points]
-    (point,) = [point for point in points if point.group == "mesh_itk3.handlers"]
     sys.path.insert(0, str(installed))
     try:
-        handler = point.load()
+        yield load_handlers({}, SHIPPED, tmp_path, [point for point in points if point.group == "mesh_itk3.handlers"])
     finally:
         sys.path.remove(str(installed))
         sys.modules.pop("pharmacy_first", None)
-    assert handler.declaration.name == point.name == "pharmacy_first"
+
+
+def test_the_installed_example_is_found_through_its_entry_point(registry):
+    (found,) = registry.all
+    assert (found.name, found.problem) == ("pharmacy_first", None)
+
+
+def test_the_word_with_which_the_example_defers_is_declared(registry):
+    (word,) = registry.all[0].declaration.reasons
+    assert f'Defer("{word}")' in (EXAMPLE / "pharmacy_first.py").read_text("utf-8")
+
+
+@pytest.mark.examples
+@pytest.mark.skipif("ITK3_EXAMPLES" not in os.environ, reason="ITK3_EXAMPLES does not name the folder of public samples")
+def test_the_public_sample_is_accepted_because_the_example_declares_its_definition(registry):
+    sample = Path(os.environ["ITK3_EXAMPLES"], "update-record", "pharmacy-first-service--example-1.xml")
+    reading = read_message(sample.read_bytes(), Caps())
+    facts = Facts(event_codes=registry.event_codes(WORKFLOW), message_definitions=registry.message_definitions(WORKFLOW))
+    assert judge(reading, replace(facts, message_definitions=frozenset())).code.value == "10004"
+    assert judge(reading, facts).code.value == "20013"
+    document = reading.envelope.document
+    assert registry.route(WORKFLOW, reading.header.event_code, document.type_code).name == "pharmacy_first"
 
 
 def test_the_examples_own_tests_pass_against_the_installed_package(installed, tmp_path):

@@ -8,7 +8,7 @@ from datetime import UTC, date, datetime
 import pytest
 from pydantic import ValidationError
 
-from mesh_itk3.handler import Accept, BusinessCode, Defer, InfrastructureCode, Refuse, Respond
+from mesh_itk3.handler import MATCH_REASONS, Accept, BusinessCode, Defer, InfrastructureCode, Refuse, Respond
 from mesh_itk3.itk3.workflows import SHIPPED
 from mesh_itk3_handlers.discharge_letters import DischargeLetters
 from mesh_itk3_handlers.filing import LetterSettings, today
@@ -50,6 +50,12 @@ def test_a_patient_of_ours_is_answered_and_the_letter_filed(handler, tmp_path, c
 def test_a_patient_who_is_not_ours_is_answered_and_nothing_is_filed(handler, code):
     context = a_context(patients=FixedPatients(code), files=RefusingWriter())
     assert handler.handle(a_message(), context) == Respond(code)
+
+
+@pytest.mark.parametrize("handler_class", [TransferOfCare, DischargeLetters])
+def test_every_reason_for_which_a_letter_can_wait_is_declared_with_its_sentence(handler_class):
+    declared = handler_class.declaration.reasons
+    assert set(declared) >= {*MATCH_REASONS, "document_missing", "patient_absent", "no_register", "register_unusable"}
 
 
 def test_an_uncertain_match_waits_for_a_person_and_nothing_is_filed(handler):

@@ -111,6 +111,41 @@ def test_only_full_urls_are_known(reference):
     assert not cited(reference).is_known
 
 
+THEIRS = frozenset(
+    {
+        "https://fhir.nhs.uk/MessageDefinition",
+        "https://example.org/fhir/Our-MessageDefinition-2",
+        f"{BASE}ITK-OPL-MessageDefinition-7",
+    }
+)
+CITED_WITH_THEIRS = {
+    "https://fhir.nhs.uk/MessageDefinition": (True, True, False),
+    "https://fhir.nhs.uk/MessageDefinition/": (False, False, False),
+    "https://example.org/fhir/Our-MessageDefinition-2": (True, True, False),
+    "https://example.org/fhir/OUR-MessageDefinition-2": (True, True, False),
+    "https://example.org/fhir/Our-MessageDefinition-3": (True, False, False),
+    "https://example.org/fhir/Our-MessageDefinition-Instance-1": (True, True, True),
+    "https://example.org/other/Our-MessageDefinition-2": (False, False, False),
+    f"{BASE}Our-MessageDefinition-2": (False, False, False),
+    f"{BASE}ITK-OPL-MessageDefinition-7": (True, True, False),
+    f"{BASE}ITK-OPL-MessageDefinition-4": (True, True, False),
+    f"{BASE}ITK-OPL-MessageDefinition-5": (True, False, False),
+    f"{BASE}ITK-eDischarge-MessageDefinition-4": (True, True, False),
+}
+
+
+@pytest.mark.parametrize("reference", CITED_WITH_THEIRS)
+def test_a_definition_that_a_handler_declares_is_known_like_one_of_the_table(reference):
+    found = cited(reference, THEIRS)
+    assert (found.is_known, found.is_version_known, found.has_instance_form) == CITED_WITH_THEIRS[reference]
+
+
+def test_a_definition_that_a_handler_declares_is_of_no_other_payload():
+    assert cited(f"{BASE}ITK-OPL-MessageDefinition-4").is_of_another_payload("ITK014M")
+    for reference in (f"{BASE}ITK-OPL-MessageDefinition-7", f"{BASE}ITK-OPL-MessageDefinition-4"):
+        assert not cited(reference, THEIRS).is_of_another_payload("ITK014M")
+
+
 @pytest.mark.parametrize("row", DEFINITIONS, ids=lambda row: row.name)
 def test_every_known_definition_is_found_in_its_own_version(row):
     (version,) = row.versions

@@ -32,6 +32,8 @@ class Facts:
     needs_document: bool = True
     event_codes: frozenset[str] = frozenset()
     """The events that the workflow's handlers take; empty: any."""
+    message_definitions: frozenset[str] = frozenset()
+    """URLs of MessageDefinitions that the workflow's handlers take beside those of the table."""
     our_person_ids: frozenset[str] | None = None
     """SDS user or role ids of the persons we take messages for; None: persons are not checked."""
     sender_ods_codes: frozenset[str] | None = None

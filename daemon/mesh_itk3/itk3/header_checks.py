@@ -153,10 +153,10 @@ def bus_ack_unusable(reading: Reading, _: Facts) -> Found:
     return _unusable(reading, reading.header.handling.bus_ack_requested, "BusAckRequested")
 
 
-def _cited(reading: Reading) -> message_definitions.Cited | None:
+def _cited(reading: Reading, facts: Facts) -> message_definitions.Cited | None:
     """None where there is no usable reference: other rules say so."""
     key = reading.header.handling.message_definition
-    return message_definitions.cited(key.value) if key.value and not key.problem else None
+    return message_definitions.cited(key.value, facts.message_definitions) if key.value and not key.problem else None
 
 
 def definition_missing(reading: Reading, _: Facts) -> Found:
@@ -167,24 +167,24 @@ def definition_unusable(reading: Reading, _: Facts) -> Found:
     return _unusable(reading, reading.header.handling.message_definition, "MessageDefinition")
 
 
-def definition_unknown(reading: Reading, _: Facts) -> Found:
-    cited = _cited(reading)
+def definition_unknown(reading: Reading, facts: Facts) -> Found:
+    cited = _cited(reading, facts)
     return _key_at(reading.header, "MessageDefinition") if cited and not cited.is_known else None
 
 
-def definition_version(reading: Reading, _: Facts) -> Found:
-    cited = _cited(reading)
+def definition_version(reading: Reading, facts: Facts) -> Found:
+    cited = _cited(reading, facts)
     is_other = cited is not None and cited.is_known and not cited.is_version_known
     return _key_at(reading.header, "MessageDefinition") if is_other else None
 
 
-def definition_instance(reading: Reading, _: Facts) -> Found:
-    cited = _cited(reading)
+def definition_instance(reading: Reading, facts: Facts) -> Found:
+    cited = _cited(reading, facts)
     return _key_at(reading.header, "MessageDefinition") if cited and cited.has_instance_form else None
 
 
-def definition_of_another_payload(reading: Reading, _: Facts) -> Found:
-    cited = _cited(reading)
+def definition_of_another_payload(reading: Reading, facts: Facts) -> Found:
+    cited = _cited(reading, facts)
     is_other = cited is not None and cited.is_of_another_payload(reading.header.event_code)
     return _key_at(reading.header, "MessageDefinition") if is_other else None
 

@@ -6,6 +6,7 @@ Never route on them: an official test message of every payload names another pay
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Final
 
@@ -46,7 +47,9 @@ DEFINITIONS: Final = (
 )
 _BY_NAME: Final = {definition.name.lower(): definition for definition in DEFINITIONS}
 # `-Instance-` was dropped from the URLs in 2.5.1 and is still met, with the version numbers of its time.
-_NAME = re.compile(r"(?P<name>[A-Za-z0-9-]{1,64}?)-MessageDefinition(?P<instance>-Instance)?-(?P<version>[0-9]{1,4})")
+_URL = re.compile(
+    r"(?P<base>\S{1,200}/)(?P<name>[A-Za-z0-9-]{1,64}?)-MessageDefinition(?P<instance>-Instance)?-(?P<version>[0-9]{1,4})"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,16 +65,31 @@ class Cited:
         return bool(self.event_codes) and event_code not in self.event_codes
 
 
-def cited(reference: str) -> Cited:
-    """Looks the reference up. Any number after `-Instance-` is taken for a known version."""
-    parts = _NAME.fullmatch(reference.removeprefix(BASE)) if reference.startswith(BASE) else None
-    definition = parts and _BY_NAME.get(parts["name"].lower())
-    if not parts or not definition:
+def cited(reference: str, further: Iterable[str] = ()) -> Cited:
+    """Looks the reference up in the table and among `further` URLs, whose payload is whatever they came with. Any number
+    after `-Instance-` is taken for a known version.
+    """
+    if reference in further:
+        return Cited(is_known=True, is_version_known=True)
+    parts = _URL.fullmatch(reference)
+    found = [*_definitions(parts, further)] if parts else []
+    if not parts or not found:
         return Cited(is_known=False)
     is_instance = parts["instance"] is not None
     return Cited(
         is_known=True,
-        is_version_known=is_instance or int(parts["version"]) in definition.versions,
+        is_version_known=is_instance or any(int(parts["version"]) in one.versions for one in found),
         has_instance_form=is_instance,
-        event_codes=definition.event_codes,
+        event_codes=found[0].event_codes,
     )
+
+
+def _definitions(parts: re.Match[str], further: Iterable[str]) -> Iterator[Definition]:
+    """Those of the reference's base and name, in whatever version: the further ones first, for they fit any payload."""
+    name = parts["name"].lower()
+    for url in further:
+        other = _URL.fullmatch(url)
+        if other and (other["base"], other["name"].lower()) == (parts["base"], name):
+            yield _row(parts["name"], int(other["version"]), None, "a handler's declaration")
+    if parts["base"] == BASE and name in _BY_NAME:
+        yield _BY_NAME[name]

@@ -104,6 +104,7 @@ def _facts(world: World, record: MessageRecord, earlier: Earlier) -> Facts:
         is_same_bytes=first is not None and _have_same_bytes(first, record),
         needs_document=world.routes.needs_document(record.workflow_id),
         event_codes=world.routes.event_codes(record.workflow_id),
+        message_definitions=world.routes.message_definitions(record.workflow_id),
     )
 
 
