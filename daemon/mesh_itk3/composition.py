@@ -310,6 +310,7 @@ def _practice(settings: Settings, mailbox_id: str) -> Practice:
     return Practice(
         ods_code=mailbox.ods_code,
         ods_codes=mailbox.our_ods_codes,
+        leaves_uncorrelated=mailbox.uncorrelated == "leave",
     )
 
 

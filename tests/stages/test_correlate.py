@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
@@ -161,3 +162,19 @@ def test_where_uncorrelated_ones_are_left_only_what_answers_ours_is_acknowledged
     daemon.collect()
     assert ours.mesh_message_id in daemon.mailbox.acknowledged
     assert theirs.mesh_message_id not in daemon.mailbox.acknowledged
+
+
+def test_a_business_response_that_is_left_for_somebody_else_is_not_answered_by_us(tmp_path):
+    message = a_mesh_message(a_response(asks=True), workflow_id=ACK_WORKFLOW)
+    daemon = a_small_daemon(tmp_path, FakeMailbox([message]), leaves_uncorrelated=True)
+    daemon.world.practices["X26ABC2"] = replace(daemon.world.practices["X26ABC2"], leaves_uncorrelated=True)
+    daemon.collect()
+    correlate(daemon.world)
+    assert daemon.responses(message.mesh_message_id) == {}
+
+
+def test_a_business_response_without_a_readable_id_of_its_own_is_not_answered(tmp_path):
+    body = a_response(asks=True).replace(b"00000001-0000-4000-8000-000000000002", b"no id at all")
+    message = a_mesh_message(body, workflow_id=ACK_WORKFLOW)
+    daemon = incoming(tmp_path, message)
+    assert daemon.responses(message.mesh_message_id) == {}

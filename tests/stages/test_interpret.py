@@ -227,6 +227,22 @@ def test_a_message_whose_handler_was_switched_off_waits_uncounted(tmp_path):
     assert (record.state, record.attempts, record.reason) == (State.RECEIVED, 0, "handler_gone")
 
 
+def test_a_message_whose_handler_was_uninstalled_waits_and_its_sender_is_not_blamed(tmp_path):
+    daemon, message = received(tmp_path, a_message("ITK003D"))
+    object.__setattr__(daemon.world, "routes", a_registry())
+    interpret(daemon.world)
+    assert (daemon.record(message).state, daemon.record(message).reason) == (State.RECEIVED, "handler_gone")
+    assert daemon.responses(message) == {}
+
+
+def test_what_a_sender_writes_instead_of_an_id_does_not_reach_the_ledger(tmp_path):
+    body = a_message("ITK003D", header_id="Edith, born 1946", event="for Edith", document_identifier="Edith Fothergill 1946")
+    daemon, message = judged(tmp_path, body)
+    assert "Edith" not in repr(daemon.record(message))
+    daemon.ledger.close()
+    assert b"Edith" not in b"".join(path.read_bytes() for path in tmp_path.glob("ledger.db*"))
+
+
 # ---------------------------------------------------------------------------------------------- never a loop
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
@@ -11,6 +10,7 @@ from typing import Any, Generic, TypeVar
 
 from mesh_itk3 import events
 from mesh_itk3.events import Event
+from mesh_itk3.itk3.message_header import FHIR_ID
 from mesh_itk3.lifecycle import Move, State, state_after
 from mesh_itk3.ports import (
     Changes,
@@ -29,7 +29,6 @@ from mesh_itk3.reasons import Reason
 from mesh_itk3.retry import Park, after_failed_attempt
 from mesh_itk3.stages.world import World
 
-FHIR_ID = re.compile(r"[A-Za-z0-9.\-]{1,64}")
 WAIT_FOR_DISK = timedelta(minutes=1)
 COMMIT_EVERY_S = 0.5
 """What is finished is committed at least this often: a slow message does not hold back the others' answers."""
@@ -48,9 +47,9 @@ class Outcome(Generic[AnyStep]):
 
 def take(world: World, state: State, kinds: Sequence[Kind], limit: int) -> list[MessageRecord]:
     """Claims messages that are due. What an earlier run could not give back is given back first."""
-    if world.unreleased:
-        world.ledger.unclaim(list(world.unreleased))
-        world.unreleased.clear()
+    if left := list(world.unreleased):
+        world.ledger.unclaim(left)
+        world.unreleased.difference_update(left)  # not clear(): another stage may have added to it meanwhile
     return world.ledger.claim(state, kinds, world.mailbox_ids, world.clock.now(), limit)
 
 
@@ -180,16 +179,22 @@ def park(world: World, record: MessageRecord, stage: str, reason: str, *, attemp
     return Outcome(step, ((events.MESSAGE_PARKED, {**ids(record), "stage": stage, "reason": reason}),))
 
 
+def id_for_ledger(text: str | None) -> str | None:
+    """A sender's id or code as ledger and log may hold it: only in the form of a FHIR id, for anything else could be
+    anything (design rule 18).
+    """
+    return text if text and FHIR_ID.fullmatch(text) else None
+
+
 def ids(record: MessageRecord, message_header_id: str | None = None) -> dict[str, str | None]:
     """The canonical fields that name a message in a log line. A sender's id that is no FHIR id is not repeated: it
     could hold anything.
     """
-    header_id = message_header_id or record.message_header_id
     return {
         "mailbox_id": record.key.mailbox_id,
         "mesh_message_id": record.key.mesh_message_id,
         "workflow_id": record.workflow_id,
-        "message_header_id": header_id if header_id and FHIR_ID.fullmatch(header_id) else None,
+        "message_header_id": id_for_ledger(message_header_id or record.message_header_id),
     }
 
 

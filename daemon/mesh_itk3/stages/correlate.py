@@ -24,7 +24,7 @@ from mesh_itk3.ports import (
 )
 from mesh_itk3.reasons import Reason
 from mesh_itk3.stages import answer
-from mesh_itk3.stages.attempt import Outcome, commit, ids, milliseconds, take, work_through
+from mesh_itk3.stages.attempt import Outcome, commit, id_for_ledger, ids, milliseconds, take, work_through
 from mesh_itk3.stages.read import read
 from mesh_itk3.stages.world import World
 
@@ -88,12 +88,13 @@ def _response(world: World, record: MessageRecord) -> Found:
     if response is None:
         return Found(None, Reason.NOT_A_RESPONSE, message_header_id=reading.header.message_header_id)
     ours = world.ledger.response_by(message_header_id=response.answers) if response.answers else None
-    is_asked = _asks_for_a_response(response) and not _is_answered(world, record, response)
+    is_left = ours is None and world.practices[record.key.mailbox_id].leaves_uncorrelated
+    is_asked = not is_left and _asks_for_a_response(response) and not _is_answered(world, record, response)
     owed = answer.write(world, record, reading.header, InfrastructureCode.SUCCESS) if is_asked else ()
     return Found(
         ours=ours,
         reason=Reason.ANSWERS_OURS if ours else Reason.ANSWERS_NOTHING,
-        response_code=response.code,
+        response_code=id_for_ledger(response.code),
         message_header_id=response.message_header_id,
         owed=owed,
     )
@@ -104,7 +105,9 @@ def _asks_for_a_response(response: ResponseReading) -> bool:
     counts as not asked here, and an infrastructure response is never answered.
     """
     code = response_code_of(response.code) if response.code else None
-    return code is not None and level_of(code) == "business" and response.inf_ack is True
+    if code is None or id_for_ledger(response.message_header_id) is None:
+        return False
+    return level_of(code) == "business" and response.inf_ack is True
 
 
 def _is_answered(world: World, record: MessageRecord, response: ResponseReading) -> bool:
@@ -123,7 +126,7 @@ def _step(world: World, record: MessageRecord, found: Found) -> Step:
         old=record.state,
         new=state_after(record.state, move),
         changes=Changes(
-            message_header_id=found.message_header_id,
+            message_header_id=id_for_ledger(found.message_header_id),
             response_code=found.response_code,
             reason=found.reason,
             linked_message_id=found.ours.mesh_message_id if found.ours else record.linked_message_id,

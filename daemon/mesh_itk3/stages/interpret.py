@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -21,7 +22,7 @@ from mesh_itk3.lifecycle import Move, State, state_after
 from mesh_itk3.ports import Changes, Entry, Kind, MessageRecord, NewResponse, Routed, Step
 from mesh_itk3.reasons import Reason
 from mesh_itk3.stages import answer
-from mesh_itk3.stages.attempt import Outcome, Said, ids, later, milliseconds, take, work_through
+from mesh_itk3.stages.attempt import Outcome, Said, id_for_ledger, ids, later, milliseconds, take, work_through
 from mesh_itk3.stages.read import keep, message_for_handler, read
 from mesh_itk3.stages.world import World
 
@@ -60,7 +61,7 @@ def _interpret_one(world: World, accepted: AcceptedHere, record: MessageRecord) 
     reading, raw = read(world, record)
     if reading.header.event_code == RESPONSE_EVENT:
         return _hand_to_correlate(world, record)
-    if world.routes.unavailable(record.workflow_id) is not None:
+    if not _has_handler(world, record.workflow_id):
         return _wait_for_handler(world, record)
     earlier = _earlier(world, record, reading, accepted)
     verdict, routed = _verdict(world, record, reading, raw, earlier)
@@ -69,6 +70,13 @@ def _interpret_one(world: World, accepted: AcceptedHere, record: MessageRecord) 
         keep(world, record, reading, raw)
         _remember(accepted, replace(record, **_identity(reading)), reading)
     return Outcome(step, _said(world, record, reading, verdict, step, started))
+
+
+def _has_handler(world: World, workflow_id: str) -> bool:
+    """A handler that is switched off, broken or uninstalled since the message was collected is our fault, and must not
+    be told to the sender as his.
+    """
+    return world.routes.is_ours(workflow_id) and world.routes.unavailable(workflow_id) is None
 
 
 # ------------------------------------------------------------------------------------------------ judging
@@ -116,7 +124,7 @@ def _earlier(world: World, record: MessageRecord, reading: Reading, accepted: Ac
     """Known means accepted, in the same receiving mailbox, from the same Mex-From (design rule 2)."""
     mailbox_id, sender = record.key.mailbox_id, record.sender_mailbox_id
     message = document = None
-    if header_id := reading.header.message_header_id:
+    if header_id := id_for_ledger(reading.header.message_header_id):
         here = accepted.by_message.get((mailbox_id, sender, normalise_id(header_id)))
         message = here or world.ledger.is_accepted(mailbox_id, sender, header_id)
     if document_id := _document_id(reading):
@@ -127,7 +135,7 @@ def _earlier(world: World, record: MessageRecord, reading: Reading, accepted: Ac
 
 def _remember(accepted: AcceptedHere, record: MessageRecord, reading: Reading) -> None:
     place = (record.key.mailbox_id, record.sender_mailbox_id)
-    if header_id := reading.header.message_header_id:
+    if header_id := id_for_ledger(reading.header.message_header_id):
         accepted.by_message[(*place, normalise_id(header_id))] = record
     if document_id := _document_id(reading):
         accepted.by_document[(*place, normalise_id(document_id))] = record
@@ -135,7 +143,9 @@ def _remember(accepted: AcceptedHere, record: MessageRecord, reading: Reading) -
 
 def _document_id(reading: Reading) -> str | None:
     document = reading.envelope.document if reading.envelope else None
-    return document.document_id if document else None
+    document_id = document.document_id if document else None
+    # A sender's free text could hold anything; as a digest it still tells the same document from another.
+    return hashlib.sha256(document_id.encode("utf-8", "surrogatepass")).hexdigest() if document_id else None
 
 
 # ------------------------------------------------------------------------------------------------ what follows
@@ -184,9 +194,9 @@ def _identity(reading: Reading) -> Changes:
     header = reading.header
     document = reading.envelope.document if reading.envelope else None
     return Changes(
-        message_header_id=header.message_header_id,
-        event_code=header.event_code,
-        document_id=document.document_id if document else None,
+        message_header_id=id_for_ledger(header.message_header_id),
+        event_code=id_for_ledger(header.event_code),
+        document_id=_document_id(reading),
         is_replacement=document is not None and document.is_replacement,
         bus_ack_requested=header.handling.bus_ack,
         inf_ack_requested=header.handling.inf_ack,

@@ -20,6 +20,8 @@ class Practice:
     """Stands in the header Organization of every response from this mailbox."""
     ods_codes: frozenset[str]
     """All codes answered for, upper case (`ods_code` and `also_serves`)."""
+    leaves_uncorrelated: bool = False
+    """Responses that answer nothing of ours belong to somebody else, who answers them."""
 
 
 def _nothing() -> None:
