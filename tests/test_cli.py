@@ -180,20 +180,37 @@ def test_help_needs_no_library_that_takes_long(place, command):
 @pytest.mark.parametrize(
     "arguments",
     [
-        [],
         ["nonsense"],
         ["run", "--nonsense"],
         ["messages", "--state", "lost"],
         ["messages", "--limit", "0"],
         ["respond", "X", "30001"],
     ],
-    ids=lambda arguments: " ".join(arguments) or "nothing",
+    ids=" ".join,
 )
 def test_wrong_use_is_one_line_and_exit_2(place, arguments):
     done = place.run(*arguments)
     assert done.returncode == 2
     assert done.stdout == ""
     assert is_one_line(done.stderr)
+
+
+def test_nothing_asked_gives_the_list_of_commands_and_exit_2(place):
+    done = place.run()
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("Usage: mesh-itk3")
+    for command in ("run", "check", "status", "messages", "trace", "respond", "demo"):
+        assert f"\n  {command} " in done.stderr
+
+
+def test_state_that_does_not_exist_is_answered_with_those_that_do(place):
+    done = place.run("messages", "--state", "lost")
+    assert done.stderr == f"mesh-itk3: there is no state 'lost'; the states are {', '.join(State)}\n"
+
+
+def test_configuration_that_is_not_there_is_named_with_its_path(place):
+    done = place.run("status", "--config", "no/such.toml")
+    assert (done.returncode, done.stderr) == (78, "mesh-itk3: no/such.toml: cannot be read: No such file or directory\n")
 
 
 @pytest.mark.parametrize("command", ["run", "check", "status", "messages", "trace X", "respond X 30001 --by me"])
@@ -452,6 +469,74 @@ def test_decision_makes_the_message_due_at_once_with_fresh_attempts():
     step = decision(record, BusinessCode.PATIENT_KNOWN, "Jo", NOW)
     assert (step.old, step.new) == (State.AWAITING_DECISION, State.ACCEPTED)
     assert (step.changes["attempts"], step.changes["due_at"]) == (0, None)
+
+
+# ------------------------------------------------------------------------------------------------ reasons
+
+
+def defer(place, mesh_message_id, reason, *, handler="transfer_of_care"):
+    """A message whose handler left it to a person, with this reason."""
+    key = take(place, mesh_message_id, State.ACCEPTED, handler=handler)
+    entry = Entry(at=NOW, stage="dispatch", outcome="awaiting_decision", reason=reason)
+    with place.ledger() as ledger:
+        ledger.apply([Step(key, State.ACCEPTED, State.AWAITING_DECISION, entry, Changes(reason=reason))])
+
+
+WHY = {
+    ("family_name_differs", "transfer_of_care"): "The family names differ.",
+    ("handler_deferred", "transfer_of_care"): Reason.HANDLER_DEFERRED.text,
+    ("family_name_differs", "uninstalled"): None,
+}
+
+
+@pytest.mark.parametrize(("reason", "handler"), WHY)
+def test_why_a_message_waits_is_shown_as_word_and_sentence(with_ledger, reason, handler):
+    text = WHY[reason, handler]
+    defer(with_ledger, "M1", reason, handler=handler)
+    (message,) = with_ledger.json("messages")["messages"]
+    story = with_ledger.json("trace", "M1")
+    assert (message["reason"], message["reason_text"]) == (reason, text)
+    assert (story["reason"], story["reason_text"]) == (reason, text)
+    assert (story["timeline"][-1]["reason"], story["timeline"][-1]["reason_text"]) == (reason, text)
+    assert story["timeline"][0]["reason_text"] is None
+    shown_as = f"{reason}: {text}" if text else reason
+    assert f"    {shown_as}\n" in with_ledger.run("messages").stdout
+    assert with_ledger.run("trace", "M1").stdout.count(f": {shown_as}\n") == 2
+
+
+def test_rule_of_the_verdict_is_not_explained_in_the_handlers_words(with_ledger):
+    key = take(with_ledger, "M1")
+    entry = Entry(at=NOW, stage="interpret", outcome="rejected", response_code="20009", reason="document_missing")
+    changes = Changes(reason=Reason.VERDICT, handler="transfer_of_care")
+    with with_ledger.ledger() as ledger:
+        ledger.apply([Step(key, State.RECEIVED, State.REJECTED, entry, changes)])
+    assert with_ledger.json("trace", "M1")["timeline"][-1]["reason_text"] is None
+
+
+# ------------------------------------------------------------------------------------------------ without the secrets
+
+
+@pytest.fixture
+def without_secrets(with_ledger):
+    """As somebody has it who may read the configuration and the ledger, and nothing that is secret."""
+    take(with_ledger, "M1", State.AWAITING_DECISION)
+    lines = with_ledger.config.read_text(encoding="utf-8").splitlines()
+    kept = [line for line in lines if not line.startswith(("shared_key", "password"))]
+    with_ledger.config.write_text("\n".join(kept), encoding="utf-8")
+    return with_ledger
+
+
+@pytest.mark.parametrize("command", ["status", "messages", "trace M1", "respond M1 30001 --by Jo"])
+def test_whoever_looks_or_decides_needs_no_secrets(without_secrets, command):
+    done = without_secrets.run(*command.split())
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("command", ["run --once", "check --offline"])
+def test_whoever_speaks_with_mesh_needs_them(without_secrets, command):
+    done = without_secrets.run(*command.split())
+    assert done.returncode == 78
+    assert "shared_key: is required" in done.stderr
 
 
 # ------------------------------------------------------------------------------------------------ status

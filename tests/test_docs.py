@@ -17,7 +17,7 @@ from mesh_itk3.adapters.patient_register import CsvPatientRegister
 from mesh_itk3.itk3.response_codes import ELEMENTS
 from mesh_itk3.settings import TABLES_BY_NAME, Settings, load_settings
 from mesh_itk3.settings_errors import ConfigInvalid
-from support.doc_tables import event_rows, reason_rows, response_rows, rule_rows, state_names
+from support.doc_tables import event_rows, letter_reason_rows, reason_rows, response_rows, rule_rows, state_names
 
 ROOT = Path(__file__).resolve().parents[1]
 DOCS = ROOT / "docs"
@@ -189,7 +189,7 @@ def test_every_field_that_is_given_is_allowed_and_listed_with_its_event(event, f
     assert f"`{field}`" in row.split("|")[-2]
 
 
-@pytest.mark.parametrize("row", list(reason_rows()), ids=lambda row: row.split("`")[1])
+@pytest.mark.parametrize("row", [*reason_rows(), *letter_reason_rows()], ids=lambda row: row.split("`")[1])
 def test_every_reason_is_listed(row):
     assert row in text("operations.md").splitlines()
 

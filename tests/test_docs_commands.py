@@ -41,6 +41,13 @@ def test_option_is_documented_where_its_command_is(command, option):
     assert re.search(rf"{re.escape(option)}\b", MAN_PAGE)
 
 
+@each_command
+def test_synopses_name_the_same_options_but_for_those_that_all_have(name):
+    of_all = {"--config", "--credentials", "--json"} if name != "demo" else set()
+    synopsis = MAN_PAGE.split(f".B mesh-itk3 {name}\n")[1].split(".br\n")[0]
+    assert set(re.findall(r"--[a-z]+", synopsis)) == {option for command, option in OPTIONS if command == name} - of_all
+
+
 @pytest.mark.parametrize(("where", "text"), [("docs/commands.md", MARKDOWN), ("man page", MAN_PAGE)])
 def test_no_documented_option_is_invented(where, text):
     known = {option for _, option in OPTIONS} | USED_ELSEWHERE

@@ -365,6 +365,25 @@ def test_wrong_table_of_a_handler_is_one_line_without_its_value(install):
     ]
 
 
+def test_key_that_may_be_a_secret_is_no_mistake_for_whoever_may_not_read_it_and_the_handler_is_still_known(install):
+    point, tables = install(settings="token: str"), {"theirs": {"enabled": True}}
+    assert "token: is required" in refused(point, tables=tables)
+
+    registry = load(point, tables=tables, needs_secrets=False)
+
+    assert registry.by_name("theirs") is None
+    assert "may not read: [handlers.theirs] needs token" in registry.all[0].problem
+    assert registry.declaration("theirs").name == "theirs"
+    assert registry.declaration("another") is None
+    assert registry.declaration(None) is None
+
+
+def test_wrong_key_is_a_mistake_also_for_whoever_may_not_read_secrets(install):
+    tables = {"theirs": {"nummber": 1}}
+
+    assert "nummber: no such key" in refused(install(settings="token: str"), tables=tables, needs_secrets=False)
+
+
 def test_table_for_a_handler_that_is_not_installed_is_refused(install):
     said = refused(install(), tables={"thiers": {}})
 

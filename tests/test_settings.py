@@ -11,6 +11,7 @@ from mesh_itk3.settings import Settings, load_settings
 from mesh_itk3.settings_advice import advice
 from mesh_itk3.settings_errors import ConfigInvalid
 from mesh_itk3.settings_sources import NAMED_TABLES, TABLES
+from support.unprivileged import let_others_enter, unprivileged
 
 PASSWORD = "Sw0rdfish-never-shown"
 
@@ -212,7 +213,9 @@ def test_secrets_are_never_shown(write):
 
 
 def test_missing_file_is_an_error_not_an_empty_configuration(tmp_path):
-    assert problems(tmp_path / "mesh-itk3.toml") == ("mesh-itk3.toml: cannot be read: No such file or directory",)
+    missing = tmp_path / "mesh-itk3.toml"
+
+    assert problems(missing) == (f"{missing}: cannot be read: No such file or directory",)
 
 
 def test_problem_names_file_table_and_key(write):
@@ -397,7 +400,118 @@ def test_sandbox_needs_an_address(write):
 def test_certificate_file_that_is_not_there_is_refused(write, tmp_path):
     text = live(tmp_path) + f'ca_file = "{tmp_path}/nowhere.pem"\n' + MAILBOX
 
-    assert problems(write(text)) == ("mesh-itk3.toml: [mesh] ca_file: no such file, or not readable by this user",)
+    assert problems(write(text)) == ("mesh-itk3.toml: [mesh] ca_file: no such file",)
+
+
+def test_certificate_that_is_a_directory_is_refused(write, tmp_path):
+    text = live(tmp_path).replace("client.pem", "")
+
+    assert problems(write(text + MAILBOX)) == ("mesh-itk3.toml: [mesh] client_certificate: is no file",)
+
+
+def test_key_that_this_user_may_not_read_is_said_to_be_so_and_not_to_be_missing(write, tmp_path):
+    config = write(live(tmp_path) + MAILBOX)
+    for file in (config, tmp_path / "client.pem"):
+        file.chmod(0o644)
+    (tmp_path / "client.key").chmod(0)
+    let_others_enter(tmp_path)
+
+    with unprivileged():
+        assert problems(config) == ("mesh-itk3.toml: [mesh] client_key: is not readable by this user",)
+
+
+def test_key_in_a_directory_that_this_user_may_not_enter_is_said_to_be_so(write, tmp_path):
+    closed = tmp_path / "closed"
+    closed.mkdir()
+    (closed / "client.key").touch()
+    config = write(live(tmp_path).replace(f"{tmp_path}/client.key", f"{closed}/client.key") + MAILBOX)
+    for file in (config, tmp_path / "client.pem"):
+        file.chmod(0o644)
+    let_others_enter(tmp_path)
+    closed.chmod(0)
+
+    with unprivileged():
+        told = problems(config)
+    closed.chmod(0o700)
+
+    assert told == ("mesh-itk3.toml: [mesh] client_key: stands in a directory that this user may not enter",)
+
+
+# --------------------------------------------------------------------------------------------------- without secrets
+
+LIVE_WITHOUT_SECRETS = """
+[mesh]
+environment = "live"
+client_certificate = "/nowhere/client.pem"
+client_key = "/nowhere/client.key"
+[mailboxes.x26abc2]
+ods_code = "A81001"
+[mailboxes.X26ABC3]
+ods_code = "A81002"
+"""
+
+
+def test_secrets_and_certificates_may_be_missing_for_whoever_only_looks(write):
+    config = write(LIVE_WITHOUT_SECRETS)
+    assert any("shared_key" in problem for problem in problems(config))
+
+    settings = load_settings(config, None, {}, needs_secrets=False)
+
+    assert not settings.has_secrets
+    assert list(settings.mailboxes) == ["X26ABC2", "X26ABC3"]
+    assert settings.ledger.shown == "sqlite:////var/lib/mesh-itk3/ledger.db"
+
+
+def test_what_is_given_is_used_also_where_secrets_are_not_needed(write):
+    settings = load_settings(write(), None, {}, needs_secrets=False)
+
+    assert settings.mesh.shared_key.get_secret_value() == PASSWORD
+    assert load_settings(write(), None, {}).has_secrets
+
+
+@pytest.mark.parametrize("text", ["mesh = 3\n" + MAILBOX, MESH + "[mailboxes]\nX26ABC2 = 3\n", MESH, MESH + "[mailboxes]\n"])
+def test_other_mistakes_are_told_whether_or_not_secrets_are_needed(write, text):
+    told = problems(write(text))
+
+    with pytest.raises(ConfigInvalid) as caught:
+        load_settings(write(text), None, {}, needs_secrets=False)
+    assert caught.value.problems == told
+
+
+def test_credentials_that_this_user_may_not_read_are_left_out_where_they_are_not_needed(write, tmp_path):
+    directory = credentials(tmp_path, mesh__shared_key="k", mailboxes__X26ABC2__password="p", log_level="error")
+    (directory / "log_level").chmod(0o644)
+    config = write(LIVE_WITHOUT_SECRETS)
+    config.chmod(0o644)
+    let_others_enter(tmp_path)
+    for mode, expected in ((0o755, "error"), (0, "info")):
+        directory.chmod(mode)
+        for secret in ("mesh__shared_key", "mailboxes__X26ABC2__password"):
+            if mode:
+                (directory / secret).chmod(0)
+        with unprivileged():
+            settings = load_settings(config, directory, {}, needs_secrets=False)
+            assert "cannot be read" in problems(config, credentials=directory)[0]
+        assert (settings.log_level, settings.has_secrets) == (expected, False)
+    directory.chmod(0o700)
+
+
+def test_a_ledgers_address_that_this_user_may_not_read_is_never_left_out(write, tmp_path):
+    """Another ledger would be looked at instead, an empty one perhaps."""
+    directory = credentials(tmp_path, ledger__url="postgresql://u:p@db/mesh")
+    directory.chmod(0o755)
+    (directory / "ledger__url").chmod(0)
+    config = write(LIVE_WITHOUT_SECRETS)
+    config.chmod(0o644)
+    let_others_enter(tmp_path)
+
+    with unprivileged(), pytest.raises(ConfigInvalid, match="ledger__url: cannot be read"):
+        load_settings(config, directory, {}, needs_secrets=False)
+
+
+def test_a_directory_of_credentials_that_is_not_there_is_a_mistake_all_the_same(write, tmp_path):
+    with pytest.raises(ConfigInvalid, match="cannot be read: No such file"):
+        load_settings(write(LIVE_WITHOUT_SECRETS), tmp_path / "nowhere", {}, needs_secrets=False)
 
 
 # --------------------------------------------------------------------------------------------------- advice

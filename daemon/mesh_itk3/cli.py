@@ -60,14 +60,18 @@ def _print_version(asked: bool) -> None:  # noqa: FBT001 - typer calls it with t
         raise typer.Exit
 
 
-@app.callback()
+@app.callback(invoke_without_command=True)
 def _root(
+    context: typer.Context,
     *,
     version: Annotated[
         bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and stop.")
     ] = False,
 ) -> None:
-    pass
+    if context.invoked_subcommand is None:
+        # Nothing was asked: a person gets the list of commands; a script that lost its arguments, an error.
+        typer.echo(context.get_help(), err=True)
+        raise typer.Exit(Exit.USAGE)
 
 
 @app.command()
@@ -147,7 +151,7 @@ def status(*, config: Config = DEFAULT_CONFIG, credentials: Credentials = None, 
 def messages(
     *,
     state: Annotated[
-        list[State] | None,
+        list[str] | None,
         typer.Option("--state", metavar="STATE", help=f"Only this state; may be repeated. States: {', '.join(State)}."),
     ] = None,
     mailbox: OneMailbox = None,
@@ -166,7 +170,16 @@ def messages(
     """
     from mesh_itk3.commands.messages import list_messages
 
-    return list_messages(config, credentials, states=tuple(state or ()), mailbox_id=mailbox, limit=limit, as_json=json)
+    states = tuple(_state(text) for text in state or ())
+    return list_messages(config, credentials, states=states, mailbox_id=mailbox, limit=limit, as_json=json)
+
+
+def _state(text: str) -> State:
+    """Raises CommandRefused: typer's own sentence would be one for programmers."""
+    try:
+        return State(text)
+    except ValueError:
+        raise CommandRefused(f"there is no state {text!a}; the states are {', '.join(State)}") from None
 
 
 @app.command()

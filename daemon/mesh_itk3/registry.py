@@ -6,13 +6,11 @@ it is repaired (design rule 7).
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from functools import partial
 from importlib.metadata import EntryPoint, entry_points
-from itertools import combinations
 from pathlib import Path
 from typing import Any, Final
 
@@ -20,8 +18,8 @@ from pydantic import TypeAdapter, ValidationError
 
 from mesh_itk3 import events
 from mesh_itk3.handler import Declaration, Handler, HandlerSettings
+from mesh_itk3.handler_conflicts import refuse_conflicts
 from mesh_itk3.itk3.workflows import SHIPPED, WorkflowTable
-from mesh_itk3.reasons import Reason
 from mesh_itk3.settings import Settings
 from mesh_itk3.settings_errors import ConfigInvalid, HandlerConflict, no_such_key, sentence, short_name
 from mesh_itk3.settings_sources import KeyPath, Source
@@ -29,7 +27,6 @@ from mesh_itk3.settings_sources import KeyPath, Source
 __all__ = ["ConfigInvalid", "Found", "HandlerConflict", "Loaded", "Registry", "load_handlers"]
 
 GROUP: Final = "mesh_itk3.handlers"
-_REASON: Final = re.compile(r"[a-z0-9_]{1,64}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +73,7 @@ class Registry:
         """Raises HandlerConflict."""
         self.all = tuple(sorted(found, key=lambda one: one.name))
         """Every installed handler by name, for `check` and `status`."""
-        _refuse_conflicts(self.all, workflows)
+        refuse_conflicts(self.all, workflows)
         self._workflows = workflows
         self._declared = {
             workflow_id: response_workflow_id
@@ -160,80 +157,15 @@ class Registry:
         """The working handler of this name."""
         return next((one.loaded for one in self.all if one.name == name), None)
 
+    def declaration(self, name: str | None) -> Declaration | None:
+        """Of the enabled handler of this name, also where it cannot work in this process, which may lack its secrets."""
+        return next((one.declaration for one in self.all if one.name == name and one.is_enabled), None)
+
     def _working(self, workflow_id: str) -> list[Loaded]:
         return [one.loaded for one in self.all if one.loaded is not None and one.takes(workflow_id)]
 
     def _unreadable(self) -> list[Found]:
         return [one for one in self.all if one.declaration is None]
-
-
-# --------------------------------------------------------------------------------------------------- conflicts
-
-
-def _refuse_conflicts(found: Collection[Found], workflows: WorkflowTable) -> None:
-    problems = [problem for one in found for problem in (*_contradictions(one, workflows), *_unusable_reasons(one))]
-    for one, other in combinations(found, 2):
-        problems += _disagreements(one, other)
-    if problems:
-        raise HandlerConflict(problems)
-
-
-def _contradictions(one: Found, workflows: WorkflowTable) -> Iterator[str]:
-    """Between a declaration and the workflow table (design rule 17)."""
-    if one.declaration is None:
-        return
-    for workflow_id, response_workflow_id in one.declaration.workflows.items():
-        row = workflows.get(workflow_id)
-        if workflows.is_response_workflow(workflow_id) or response_workflow_id == workflow_id:
-            yield f"handler {_of(one)} takes {short_name(workflow_id)}, which carries responses"
-        elif row is not None and row.ack_workflow_id != response_workflow_id:
-            said, right = response_workflow_id or "none", row.ack_workflow_id or "none"
-            yield (
-                f"handler {_of(one)} names {short_name(said)} as the response workflow of {workflow_id}; "
-                f"the workflow table has {right}"
-            )
-
-
-def _unusable_reasons(one: Found) -> Iterator[str]:
-    """They stand in the ledger beside our own reasons, and in logs."""
-    if one.declaration is None or not one.is_enabled:
-        return
-    for word, text in one.declaration.reasons.items():
-        shown = short_name(word)
-        if not (isinstance(word, str) and _REASON.fullmatch(word)):
-            yield f"handler {_of(one)} declares the reason {shown!a}, which is not written [a-z0-9_]{{1,64}}"
-        elif word in Reason._value2member_map_:
-            yield f"handler {_of(one)} declares the reason {shown}, which is a reason of this program itself"
-        elif not (isinstance(text, str) and text.strip()):
-            yield f"handler {_of(one)} declares the reason {shown} without a sentence"
-
-
-def _disagreements(one: Found, other: Found) -> Iterator[str]:
-    both = f"handlers {_of(one)} and {_of(other)}"
-    if one.name == other.name:
-        yield f"{both} have the same name: uninstall one"
-        return
-    if one.declaration is None or other.declaration is None:
-        return
-    here, there = one.declaration.workflows, other.declaration.workflows
-    for workflow_id in sorted(here.keys() & there.keys()):
-        if here[workflow_id] != there[workflow_id]:
-            yield f"{both} name different response workflows of {workflow_id}"
-    for workflow_id in sorted((here.keys() & set(there.values())) | (there.keys() & set(here.values()))):
-        yield f"{both} disagree: {workflow_id} carries messages for one and responses for the other"
-    shared = sorted(here.keys() & there.keys())
-    if shared and one.is_enabled and other.is_enabled and _overlap(one.declaration, other.declaration):
-        yield f"{both} both take {', '.join(shared)}: disable one, [handlers.{other.name}] enabled = false"
-
-
-def _overlap(one: Declaration, other: Declaration) -> bool:
-    """Whether a message on a workflow that both take could fit both. Empty means any."""
-    pairs = ((one.event_codes, other.event_codes), (one.composition_types, other.composition_types))
-    return all(not here or not there or here & there for here, there in pairs)
-
-
-def _of(one: Found) -> str:
-    return f"{short_name(one.name)} of {one.provenance}"
 
 
 # --------------------------------------------------------------------------------------------------- loading
@@ -254,15 +186,18 @@ def load_handlers(
     *,
     overridden: Iterable[str] = (),
     line: Line = _line,
+    needs_secrets: bool = True,
 ) -> Registry:
     """Every installed handler, loaded with its own table of the configuration. `installed` None: this environment's
     entry points. `overridden` are the workflows that the configuration names in `[workflows.W]`. `line` names a key to
-    the operator (`Settings.line` knows the file). Raises HandlerConflict, and ConfigInvalid for a table that names no
-    handler or workflow, or does not fit its handler.
+    the operator (`Settings.line` knows the file). `needs_secrets=False`: a key that is missing may be a secret that this
+    user may not read, so its handler only does not work here. Raises HandlerConflict, and ConfigInvalid for a table that
+    names no handler or workflow, or does not fit its handler.
     """
     points = list(entry_points(group=GROUP)) if installed is None else list(installed)
     _refuse_unknown_tables(handler_tables, {point.name for point in points}, line)
-    load = partial(_find, handler_tables=handler_tables, state_directory=state_directory, line=line)
+    make_settings = partial(_settings, state_directory=state_directory, line=line, needs_secrets=needs_secrets)
+    load = partial(_find, handler_tables=handler_tables, make_settings=make_settings, line=line)
     found: list[Found] = []
     problems: list[str] = []
     for point in _each_once(points):
@@ -282,7 +217,12 @@ def load_handlers(
 def registry_of(settings: Settings) -> Registry:
     """The installed handlers with this configuration. Raises HandlerConflict, ConfigInvalid."""
     return load_handlers(
-        settings.handlers, SHIPPED, settings.state_directory, overridden=settings.workflows, line=settings.line
+        settings.handlers,
+        SHIPPED,
+        settings.state_directory,
+        overridden=settings.workflows,
+        line=settings.line,
+        needs_secrets=settings.has_secrets,
     )
 
 
@@ -306,7 +246,13 @@ def _refuse_unknown_tables(tables: Mapping[str, object], names: Collection[str],
         raise ConfigInvalid(line(("handlers", name), no_such_key(name, names, thing="handler installed")) for name in unknown)
 
 
-def _find(point: EntryPoint, *, handler_tables: Mapping[str, Mapping[str, Any]], state_directory: Path, line: Line) -> Found:
+def _find(
+    point: EntryPoint,
+    *,
+    handler_tables: Mapping[str, Mapping[str, Any]],
+    make_settings: Callable[[type[Handler], str, Mapping[str, Any] | None], HandlerSettings],
+    line: Line,
+) -> Found:
     distribution, version = _provenance(point)
     table = handler_tables.get(point.name)
     is_enabled = _is_enabled(point.name, table, line)
@@ -321,7 +267,7 @@ def _find(point: EntryPoint, *, handler_tables: Mapping[str, Mapping[str, Any]],
     if not is_enabled:
         return make(declaration=declaration, loaded=None)
     try:
-        handler = handler_class(_settings(handler_class, point.name, table, state_directory, line))
+        handler = handler_class(make_settings(handler_class, point.name, table))
     except ConfigInvalid:
         raise
     except _NotConfigured as error:
@@ -359,7 +305,13 @@ class _NotConfigured(Exception):
 
 
 def _settings(
-    handler_class: type[Handler], name: str, table: Mapping[str, Any] | None, state_directory: Path, line: Line
+    handler_class: type[Handler],
+    name: str,
+    table: Mapping[str, Any] | None,
+    *,
+    state_directory: Path,
+    line: Line,
+    needs_secrets: bool,
 ) -> HandlerSettings:
     """Raises ConfigInvalid for a table that was written and is wrong, _NotConfigured where one is needed and missing."""
     fields = handler_class.Settings.model_fields
@@ -368,9 +320,11 @@ def _settings(
         return handler_class.Settings.model_validate({**defaults, **(table or {})})
     except ValidationError as error:
         found: list[Mapping[str, Any]] = [dict(one) for one in error.errors(include_url=False, include_input=False)]
+    missing = ", ".join(sorted({str(one["loc"][0]) for one in found if one["loc"]}))
     if table is None:
-        missing = sorted({str(one["loc"][0]) for one in found if one["loc"]})
-        raise _NotConfigured(f"is not configured: [handlers.{name}] needs {', '.join(missing)}")
+        raise _NotConfigured(f"is not configured: [handlers.{name}] needs {missing}")
+    if not needs_secrets and all(one["type"] == "missing" for one in found):
+        raise _NotConfigured(f"cannot be told without what this user may not read: [handlers.{name}] needs {missing}")
     raise ConfigInvalid(line(("handlers", name, *map(str, one["loc"][:1])), sentence(one, list(fields))) for one in found)
 
 

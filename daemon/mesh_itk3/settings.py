@@ -22,6 +22,7 @@ from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, InitSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 
 from mesh_itk3.settings_errors import ConfigInvalid, sentence
+from mesh_itk3.settings_rules import SHORTEST_POLL_INTERVAL_S, broken_rules
 from mesh_itk3.settings_sources import (
     NAMED_TABLES,
     KeyPath,
@@ -46,8 +47,8 @@ from mesh_itk3.settings_values import (
 __all__ = ["ConfigInvalid", "MailboxSettings", "MeshSettings", "Settings", "load_settings"]
 
 DEFAULT_STATE_DIRECTORY: Final = "/var/lib/mesh-itk3"
-SHORTEST_POLL_INTERVAL_S: Final = 300
-"""MESH API: poll a mailbox at most once in five minutes, unless the last page was full."""
+NOT_READ: Final = "not read"
+"""Stands for the secrets that a command does without; never sent to anybody."""
 
 # --------------------------------------------------------------------------------------------------- tables
 
@@ -166,6 +167,12 @@ class Settings(BaseSettings):
     """Free tables, checked by each handler's own `Settings` when the registry loads it; may hold secrets of theirs."""
 
     _sources: tuple[Source, ...] = PrivateAttr(default=())
+    _has_secrets: bool = PrivateAttr(default=True)
+
+    @property
+    def has_secrets(self) -> bool:
+        """False: read with `needs_secrets=False`, by somebody who may not see them all."""
+        return self._has_secrets
 
     def line(self, path: KeyPath, text: str) -> str:
         """A problem with one key, named as the operator wrote it: for checks that are made after loading."""
@@ -202,16 +209,22 @@ class _Given(PydanticBaseSettingsSource):
 # --------------------------------------------------------------------------------------------------- loading
 
 
-def load_settings(config: Path | None, credentials: Path | None, environ: Mapping[str, str]) -> Settings:
+def load_settings(
+    config: Path | None, credentials: Path | None, environ: Mapping[str, str], *, needs_secrets: bool = True
+) -> Settings:
     """Reads everything. `config` None: environment and credential files alone. `credentials` goes before
     $CREDENTIALS_DIRECTORY. Raises ConfigInvalid with all that is wrong.
+
+    `needs_secrets=False` is for whoever looks at the ledger only: passwords, shared key and certificate files may be
+    missing or closed to this user, and a placeholder stands for what is missing.
     """
-    sources = read_sources(config, credentials, environ)
+    sources = read_sources(config, credentials, environ, needs_secrets=needs_secrets)
     try:
-        settings = _merged([*sources, _defaults(sources)])
+        settings = _merged([*sources, _defaults(sources, needs_secrets=needs_secrets)])
     except ValidationError as error:
         raise ConfigInvalid(_lines(error, sources)) from None
-    problems = list(_broken_rules(settings))
+    settings._has_secrets = needs_secrets  # noqa: SLF001 (of this module's own class)
+    problems = list(broken_rules(settings))
     if problems:
         raise ConfigInvalid(settings.line(path, text) for path, text in problems)
     return settings
@@ -224,14 +237,20 @@ def _merged(sources: Sequence[Source]) -> Settings:
     return settings
 
 
-def read_sources(config: Path | None, credentials: Path | None, environ: Mapping[str, str]) -> list[Source]:
+def read_sources(
+    config: Path | None, credentials: Path | None, environ: Mapping[str, str], *, needs_secrets: bool = True
+) -> list[Source]:
     """Credential files, environment, TOML: first wins. Raises ConfigInvalid."""
     environment = read_environment(environ)
     ground = [environment, read_toml(config)] if config is not None else [environment]
     directory = credentials_directory(credentials, environ)
     if directory is None:
         return ground
-    return [read_credentials(directory, lambda path: is_key(path) and is_mailbox_configured(path, ground)), *ground]
+
+    def is_read(path: KeyPath) -> bool:
+        return is_key(path) and is_mailbox_configured(path, ground)
+
+    return [read_credentials(directory, is_read, may_be_closed=not needs_secrets), *ground]
 
 
 def is_mailbox_configured(path: KeyPath, sources: Iterable[Source]) -> bool:
@@ -239,15 +258,21 @@ def is_mailbox_configured(path: KeyPath, sources: Iterable[Source]) -> bool:
     return path[0] != "mailboxes" or any(source.holds(path[:2]) for source in sources)
 
 
-def _defaults(sources: Sequence[Source]) -> Source:
+def _defaults(sources: Sequence[Source], *, needs_secrets: bool) -> Source:
     given = next((source.data["state_directory"] for source in sources if "state_directory" in source.data), None)
     root = given if isinstance(given, str) and given.startswith("/") else DEFAULT_STATE_DIRECTORY
     root = root.rstrip("/")
-    return Source(
-        "defaults",
-        "defaults",
-        {"ledger": {"url": f"sqlite:///{root}/ledger.db"}, "payloads": {"directory": f"{root}/payloads"}},
-    )
+    places = {"ledger": {"url": f"sqlite:///{root}/ledger.db"}, "payloads": {"directory": f"{root}/payloads"}}
+    return Source("defaults", "defaults", places if needs_secrets else {**places, **_placeholders(sources)})
+
+
+def _placeholders(sources: Sequence[Source]) -> dict[str, dict[str, Any]]:
+    tables = [source.data.get("mailboxes") for source in reversed(sources)]
+    mailbox_ids = dict.fromkeys(mailbox_id for table in tables if isinstance(table, Mapping) for mailbox_id in table)
+    return {
+        "mesh": {"shared_key": NOT_READ},
+        "mailboxes": {mailbox_id: {"password": NOT_READ} for mailbox_id in mailbox_ids},
+    }
 
 
 def origin(path: KeyPath, sources: Sequence[Source]) -> Source:
@@ -313,42 +338,3 @@ def names_of_secrets(mailbox_ids: Iterable[str]) -> list[str]:
 def is_secret(path: KeyPath) -> bool:
     """Whether the key's value is for this service alone."""
     return path[0] in TABLES_BY_NAME and path[-1] in {"shared_key", "password"}
-
-
-# --------------------------------------------------------------------------------------------------- rules between keys
-
-
-def _broken_rules(settings: Settings) -> Iterator[tuple[KeyPath, str]]:
-    yield from _broken_mesh_rules(settings.mesh)
-    for mailbox_id, mailbox in settings.mailboxes.items():
-        for key, text in _broken_mailbox_rules(mailbox, is_sandbox=settings.mesh.is_sandbox):
-            yield ("mailboxes", mailbox_id, key), text
-    if settings.payloads.store == "ledger":
-        yield ("payloads", "store"), 'only "directory" is possible in this version'
-    elif settings.ledger.sqlite_file is None and not settings.payloads.shared:
-        yield ("payloads", "shared"), "must be true with a PostgreSQL ledger: all its daemons have to see the same directory"
-
-
-def _broken_mesh_rules(mesh: MeshSettings) -> Iterator[tuple[KeyPath, str]]:
-    if mesh.is_sandbox and mesh.url is None:
-        yield ("mesh", "url"), "is required for the sandbox"
-    if not mesh.is_sandbox and mesh.url is not None:
-        yield ("mesh", "url"), "is for the sandbox only: the address of the real MESH is known"
-    for key in ("client_certificate", "client_key"):
-        if not mesh.is_sandbox and getattr(mesh, key) is None:
-            yield ("mesh", key), "is required outside the sandbox"
-    if mesh.is_sandbox and (mesh.client_certificate is None) != (mesh.client_key is None):
-        yield ("mesh", "client_key"), "goes together with client_certificate"
-    for key in ("client_certificate", "client_key", "ca_file"):
-        path: Path | None = getattr(mesh, key)
-        if path is not None and not path.is_file():
-            yield ("mesh", key), "no such file, or not readable by this user"
-
-
-def _broken_mailbox_rules(mailbox: MailboxSettings, *, is_sandbox: bool) -> Iterator[tuple[str, str]]:
-    if not is_sandbox and mailbox.poll_interval_s < SHORTEST_POLL_INTERVAL_S:
-        yield "poll_interval_s", f"must be at least {SHORTEST_POLL_INTERVAL_S} outside the sandbox"
-    if mailbox.foreign == "spool" and mailbox.spool is None:
-        yield "spool", 'is required with foreign = "spool"'
-    if mailbox.foreign != "spool" and mailbox.spool is not None:
-        yield "spool", 'is used only with foreign = "spool"'

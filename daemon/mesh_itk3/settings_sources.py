@@ -7,6 +7,7 @@ a credential file `mailboxes__X26ABC2__password`.
 
 from __future__ import annotations
 
+import os
 import re
 import tomllib
 from collections.abc import Callable, Iterable, Mapping
@@ -67,7 +68,8 @@ def _in_toml(parts: list[str]) -> str:
 
 def read_toml(path: Path) -> Source:
     """The configuration file. Raises ConfigInvalid: a file that is not there is an error, never an empty one."""
-    return Source("file", path.name, _with_upper_case_mailboxes(path.name, _parse(path.name, _bytes_of(path, path.name))))
+    content = _bytes_of(path, str(path))  # whole: somebody who may have named the wrong one has to see which
+    return Source("file", path.name, _with_upper_case_mailboxes(path.name, _parse(path.name, content)))
 
 
 def _bytes_of(path: Path, shown: str) -> bytes:
@@ -164,12 +166,23 @@ def credential_files(directory: Path) -> list[Path]:
         raise ConfigInvalid([f"credentials: {short_name(directory)}: cannot be read: {error.strerror}"]) from error
 
 
-def read_credentials(directory: Path, is_key: Callable[[KeyPath], bool]) -> Source:
+def read_credentials(directory: Path, is_key: Callable[[KeyPath], bool], *, may_be_closed: bool = False) -> Source:
     """The files whose names are keys; others are left alone, because systemd may have put them there for something else.
-    A trailing line end is not part of the value. Raises ConfigInvalid.
+    A trailing line end is not part of the value. `may_be_closed`: what this user may not read is left out, but for the
+    ledger's address, without which another ledger would be looked at. Raises ConfigInvalid.
     """
-    files = [(key_path(path.name), path) for path in credential_files(directory)]
-    values = [(key, _secret(path)) for key, path in files if is_key(key)]
+    try:
+        found = credential_files(directory)
+    except ConfigInvalid as unreadable:
+        if not (may_be_closed and isinstance(unreadable.__cause__, PermissionError)):
+            raise
+        found = []
+    files = [(key_path(path.name), path) for path in found]
+    values = [
+        (key, _secret(path))
+        for key, path in files
+        if is_key(key) and (os.access(path, os.R_OK) or not may_be_closed or key[0] == "ledger")
+    ]
     return Source("credentials", "credentials", _nested("credentials", values))
 
 

@@ -12,6 +12,7 @@ from mesh_itk3.itk3.response_codes import ELEMENTS
 from mesh_itk3.itk3.rules import RULES
 from mesh_itk3.lifecycle import ResponseState, State
 from mesh_itk3.reasons import Reason
+from mesh_itk3_handlers.filing import REASONS as LETTER_REASONS
 
 
 def row(*cells: str) -> str:
@@ -44,10 +45,15 @@ def reason_rows() -> Iterator[str]:
         yield row(f"`{reason}`", reason.text)
 
 
+def letter_reason_rows() -> Iterator[str]:
+    """docs/operations.md: the words of the shipped handlers."""
+    yield from (row(f"`{word}`", text) for word, text in LETTER_REASONS.items())
+
+
 def state_names() -> Iterator[str]:
     """docs/operations.md"""
     yield from (f"| `{state}` |" for state in (*State, *ResponseState))
 
 
 if __name__ == "__main__":
-    print(*response_rows(), "", *rule_rows(), "", *event_rows(), "", *reason_rows(), sep="\n")  # noqa: T201
+    print(*response_rows(), "", *rule_rows(), "", *event_rows(), "", *reason_rows(), "", *letter_reason_rows(), sep="\n")  # noqa: T201

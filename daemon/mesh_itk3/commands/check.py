@@ -41,7 +41,7 @@ def check_everything(config: Path, credentials: Path | None, *, offline: bool, a
 
 
 def _findings(config: Path, credentials: Path | None, *, offline: bool) -> Iterator[Finding]:
-    settings = read_settings(config, credentials)
+    settings = read_settings(config, credentials, needs_secrets=True)
     yield good(
         "configuration", f"{config}: {counted(len(settings.mailboxes), 'mailbox', 'mailboxes')}, {settings.mesh.environment}"
     )

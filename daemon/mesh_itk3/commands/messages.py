@@ -7,9 +7,10 @@ from pathlib import Path
 
 from mesh_itk3.commands.console import Exit, print_json_list, say, say_moment, shown
 from mesh_itk3.commands.opened import existing_ledger, read_settings
-from mesh_itk3.commands.rows import message_row
+from mesh_itk3.commands.rows import message_row, reason_text
 from mesh_itk3.lifecycle import State
 from mesh_itk3.ports import MessageRecord, ResponseRecord
+from mesh_itk3.registry import Registry, registry_of
 
 
 def list_messages(
@@ -22,21 +23,24 @@ def list_messages(
     as_json: bool,
 ) -> int:
     """Prints row by row: memory does not grow with the ledger."""
-    settings = read_settings(config, credentials)
+    settings = read_settings(config, credentials, needs_secrets=False)
+    registry = registry_of(settings)
     with existing_ledger(settings) as ledger:
         found = ledger.messages(states=states, mailbox_ids=(mailbox_id,) if mailbox_id else (), limit=limit)
         if as_json:
-            print_json_list("messages", (message_row(record, responses) for record, responses in found))
+            print_json_list("messages", (message_row(record, responses, registry) for record, responses in found))
         else:
-            _print_lines(found)
+            _print_lines(found, registry)
     return Exit.DONE
 
 
-def _print_lines(found: Iterable[tuple[MessageRecord, Sequence[ResponseRecord]]]) -> None:
+def _print_lines(found: Iterable[tuple[MessageRecord, Sequence[ResponseRecord]]], registry: Registry) -> None:
     nothing = True
     for record, responses in found:
         nothing = False
         say(message_line(record))
+        if record.reason:
+            say(f"    {say_reason(record.reason, reason_text(registry, record.handler, record.reason))}")
         for response in responses:
             say(f"    {response_line(response)}")
     if nothing:
@@ -52,7 +56,12 @@ def message_line(record: MessageRecord) -> str:
         record.workflow_id,
         record.state,
     )
-    return "  ".join(map(shown, (*parts, record.reason or "")))
+    return "  ".join(map(shown, parts))
+
+
+def say_reason(word: str, text: str | None) -> str:
+    """The word, to look it up or search for it, and its sentence where there is one."""
+    return shown(f"{word}: {text}" if text else word)
 
 
 def response_line(response: ResponseRecord) -> str:

@@ -14,9 +14,11 @@ from mesh_itk3.ports import Ledger, LedgerUnavailable
 from mesh_itk3.settings import Settings, load_settings
 
 
-def read_settings(config: Path, credentials: Path | None) -> Settings:
-    """The configuration, in force for this process's log too. Raises ConfigInvalid."""
-    settings = load_settings(config, credentials, os.environ)
+def read_settings(config: Path, credentials: Path | None, *, needs_secrets: bool) -> Settings:
+    """The configuration, in force for this process's log too. Without `needs_secrets`, passwords, shared key and
+    certificate may be missing or closed to this user. Raises ConfigInvalid.
+    """
+    settings = load_settings(config, credentials, os.environ, needs_secrets=needs_secrets)
     configure_logging(settings.log_level, log_format=settings.log_format)
     return settings
 

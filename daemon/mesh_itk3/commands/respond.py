@@ -13,9 +13,9 @@ from mesh_itk3.commands.opened import existing_ledger, read_settings
 from mesh_itk3.commands.rows import message_row
 from mesh_itk3.itk3.response_codes import ELEMENTS, BusinessCode
 from mesh_itk3.lifecycle import Move, State, state_after
-from mesh_itk3.ports import Changes, Entry, Ledger, LedgerConflict, MessageRecord, Routes, Step
+from mesh_itk3.ports import Changes, Entry, Ledger, LedgerConflict, MessageRecord, Step
 from mesh_itk3.reasons import Reason
-from mesh_itk3.registry import registry_of
+from mesh_itk3.registry import Registry, registry_of
 
 LONGEST_NAME = 100
 """Characters of `--by`; a guess: a name or a smartcard id is shorter."""
@@ -33,16 +33,16 @@ def record_decision(
 ) -> int:
     """Records who decided what; durable on return. Filing and answering are the daemon's."""
     who = _person(by)
-    settings = read_settings(config, credentials)
-    routes = registry_of(settings)
+    settings = read_settings(config, credentials, needs_secrets=False)
+    registry = registry_of(settings)
     with existing_ledger(settings) as ledger:
         found = find_one(ledger, identifier, mailbox_id=mailbox_id, acts_on=frozenset({State.AWAITING_DECISION}))
         _check_waiting(found)
-        decided = _allowed_code(code, found, routes)
+        decided = _allowed_code(code, found, registry)
         record = _decide(ledger, found, decided, who)
         responses = ledger.responses_to(record.key)
     if as_json:
-        print_json(message_row(record, responses))
+        print_json(message_row(record, responses, registry))
     else:
         say(shown(f"{record.key.mesh_message_id}: {decided} {ELEMENTS[decided].display}, decided by {who}"))
         say("The daemon will now file it and answer, or not, as the code says; without a daemon: mesh-itk3 run --once")
@@ -63,14 +63,14 @@ def _check_waiting(record: MessageRecord) -> None:
     raise CommandRefused(f"{record.key.mesh_message_id} does not wait for a decision: it is {record.state}{decided}")
 
 
-def _allowed_code(text: str, record: MessageRecord, routes: Routes) -> BusinessCode:
-    routed = routes.by_name(record.handler) if record.handler else None
-    if routed is None:
+def _allowed_code(text: str, record: MessageRecord, registry: Registry) -> BusinessCode:
+    declaration = registry.declaration(record.handler)
+    if declaration is None:
         raise CommandRefused(
-            f"the handler {record.handler} does not work here, so nothing can be decided; see `mesh-itk3 status`",
+            f"the handler {record.handler} is not installed or not enabled, so nothing can be decided; see `mesh-itk3 status`",
             Exit.FAILED,
         )
-    allowed = routed.declaration.decisions
+    allowed = declaration.decisions
     if text not in allowed:
         raise CommandRefused(f"{text!a} cannot be decided here; allowed: {_list_of(allowed)}")
     return BusinessCode(text)

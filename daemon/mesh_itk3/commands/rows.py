@@ -3,13 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mesh_itk3.commands.console import instant
 from mesh_itk3.ports import Entry, MessageRecord, ResponseRecord
+from mesh_itk3.reasons import Reason
+
+if TYPE_CHECKING:
+    from mesh_itk3.registry import Registry
 
 
-def message_row(record: MessageRecord, responses: Iterable[ResponseRecord]) -> dict[str, Any]:
+def reason_text(registry: Registry, handler: str | None, word: str | None) -> str | None:
+    """The sentence for a word of the ledger's reasons, ours or the handler's own; None where nobody has declared it."""
+    if word is not None and word in Reason._value2member_map_:
+        return Reason(word).text
+    return registry.reason_text(handler, word)
+
+
+def entry_reason_text(registry: Registry, handler: str | None, entry: Entry) -> str | None:
+    """The same for a line of the timeline: a handler's own words stand only where the handler spoke."""
+    return reason_text(registry, handler if entry.stage == "dispatch" else None, entry.reason)
+
+
+def message_row(record: MessageRecord, responses: Iterable[ResponseRecord], registry: Registry) -> dict[str, Any]:
     """One message of `messages --json`. Times are ISO 8601 in UTC; absent things are null. Never patient data."""
     return {
         "mesh_message_id": record.key.mesh_message_id,
@@ -22,6 +38,7 @@ def message_row(record: MessageRecord, responses: Iterable[ResponseRecord]) -> d
         "responses": [response_row(response) for response in responses],
         **_identity(record),
         **_progress(record),
+        "reason_text": reason_text(registry, record.handler, record.reason),
     }
 
 
@@ -81,14 +98,15 @@ def response_row(response: ResponseRecord) -> dict[str, Any]:
     }
 
 
-def entry_row(entry: Entry) -> dict[str, Any]:
-    """One line of a message's timeline."""
+def entry_row(entry: Entry, handler: str | None, registry: Registry) -> dict[str, Any]:
+    """One line of a message's timeline; `handler` is that of the message."""
     return {
         "at": instant(entry.at),
         "stage": entry.stage,
         "outcome": entry.outcome,
         "response_code": entry.response_code,
         "reason": entry.reason,
+        "reason_text": entry_reason_text(registry, handler, entry),
         "attempt": entry.attempt,
         "who": entry.who,
     }

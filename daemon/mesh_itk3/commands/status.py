@@ -22,7 +22,7 @@ NEEDS_A_PERSON = (State.AWAITING_DECISION, State.PARKED)
 
 def show_status(config: Path, credentials: Path | None, *, as_json: bool) -> int:
     """Prints it; exit code 0 whatever it says, for it has been said."""
-    settings = read_settings(config, credentials)
+    settings = read_settings(config, credentials, needs_secrets=False)
     registry = registry_of(settings)
     now = datetime.now(UTC)
     with existing_ledger(settings) as ledger:

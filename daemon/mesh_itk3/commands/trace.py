@@ -6,40 +6,46 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from mesh_itk3.commands.console import Exit, print_json, say, say_moment, shown
-from mesh_itk3.commands.messages import response_line
+from mesh_itk3.commands.messages import response_line, say_reason
 from mesh_itk3.commands.one_message import find_one
 from mesh_itk3.commands.opened import existing_ledger, read_settings
-from mesh_itk3.commands.rows import entry_row, message_row
+from mesh_itk3.commands.rows import entry_reason_text, entry_row, message_row, reason_text
 from mesh_itk3.itk3.response_codes import ELEMENTS, response_code_of
 from mesh_itk3.lifecycle import State
 from mesh_itk3.ports import Entry, MessageRecord, ResponseRecord
-from mesh_itk3.reasons import Reason
+from mesh_itk3.registry import Registry, registry_of
 
 
 def show_trace(config: Path, credentials: Path | None, identifier: str, *, mailbox_id: str | None, as_json: bool) -> int:
     """Prints one message with its timeline and its responses."""
-    settings = read_settings(config, credentials)
+    settings = read_settings(config, credentials, needs_secrets=False)
+    registry = registry_of(settings)
     with existing_ledger(settings) as ledger:
         record = find_one(ledger, identifier, mailbox_id=mailbox_id, acts_on=frozenset(State))
         timeline = ledger.timeline(record.key)
         responses = ledger.responses_to(record.key)
     file = settings.payloads.directory / record.payload.name if record.payload else None
     if as_json:
-        row = message_row(record, responses)
-        print_json({**row, "payload_file": file and str(file), "timeline": [entry_row(entry) for entry in timeline]})
+        row = message_row(record, responses, registry)
+        steps = [entry_row(entry, record.handler, registry) for entry in timeline]
+        print_json({**row, "payload_file": file and str(file), "timeline": steps})
         return Exit.DONE
-    for line in _story(record, file, timeline, responses):
+    for line in _story(record, file, timeline, responses, registry):
         say(line)
     return Exit.DONE
 
 
 def _story(
-    record: MessageRecord, file: Path | None, timeline: Sequence[Entry], responses: Sequence[ResponseRecord]
+    record: MessageRecord,
+    file: Path | None,
+    timeline: Sequence[Entry],
+    responses: Sequence[ResponseRecord],
+    registry: Registry,
 ) -> Iterator[str]:
     yield shown(f"message      {record.key.mesh_message_id} in mailbox {record.key.mailbox_id}")
     yield shown(f"workflow     {record.workflow_id} from {record.sender_mailbox_id or 'MESH'}")
     yield shown(f"header id    {record.message_header_id or '-'}")
-    yield shown(f"state        {record.state}{_because(record.reason)}")
+    yield shown(f"state        {record.state}{_because(record.reason, reason_text(registry, record.handler, record.reason))}")
     if record.handler:
         yield shown(f"handler      {record.handler}")
     if record.payload:
@@ -52,7 +58,7 @@ def _story(
         yield shown(f"waived       {', '.join(record.warnings)}")
     yield ""
     for entry in timeline:
-        yield shown(_entry_line(entry))
+        yield shown(_entry_line(entry, entry_reason_text(registry, record.handler, entry)))
     yield ""
     for response in responses:
         yield response_line(response)
@@ -60,7 +66,7 @@ def _story(
         yield "no responses"
 
 
-def _entry_line(entry: Entry) -> str:
+def _entry_line(entry: Entry, reason: str | None) -> str:
     parts = [say_moment(entry.at), f"{entry.stage:<9}", entry.outcome]
     if entry.response_code:
         parts.append(say_code(entry.response_code))
@@ -68,7 +74,7 @@ def _entry_line(entry: Entry) -> str:
         parts.append(f"attempt {entry.attempt}")
     if entry.who:
         parts.append(f"by {entry.who}")
-    return "  ".join(parts) + _because(entry.reason)
+    return "  ".join(parts) + _because(entry.reason, reason)
 
 
 def say_code(text: str) -> str:
@@ -77,8 +83,5 @@ def say_code(text: str) -> str:
     return f"{text} {ELEMENTS[code].display}" if code else text
 
 
-def _because(reason: str | None) -> str:
-    """A reason of the fixed vocabulary as its sentence; another (a handler's own) as it stands."""
-    if reason is None:
-        return ""
-    return f": {Reason(reason).text}" if reason in Reason._value2member_map_ else f": {reason}"
+def _because(word: str | None, text: str | None) -> str:
+    return f": {say_reason(word, text)}" if word else ""
