@@ -4,7 +4,7 @@ import pytest
 from lxml import etree
 
 from mesh_itk3.adapters.spool import DirectorySpool, spool_name
-from mesh_itk3.ports import MeshHeaders, TruncatedDownload
+from mesh_itk3.ports import MeshHeaders, StorageFailed, TruncatedDownload
 from support.fake_mailbox import a_mesh_message, a_report
 
 
@@ -131,6 +131,13 @@ def test_an_id_that_is_no_safe_name_becomes_a_digest(hostile):
     assert spool_name(hostile).startswith("mesh-")
     assert "/" not in spool_name(hostile)
     assert spool_name(hostile) != spool_name(hostile + "x")
+
+
+def test_a_spool_that_cannot_even_be_looked_at_has_refused(tmp_path):
+    spool = DirectorySpool(tmp_path / ("x" * 300))  # a name that no file system takes: `exists` raises OSError
+
+    with pytest.raises(StorageFailed):
+        spool.spool(a_mesh_message(mesh_message_id="ID1").headers, filled(b"data"))
 
 
 def test_the_group_may_read_what_others_may_not(tmp_path):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from mesh_itk3.adapters.spool import DirectorySpool
 from mesh_itk3.handler import Declaration, Handler
 from mesh_itk3.lifecycle import State
 from mesh_itk3.ports import CredentialsRejected, Kind, MailboxUnavailable, MessageKey, StorageFailed
@@ -103,6 +104,73 @@ def test_a_mesh_that_is_ill_ends_the_walk(tmp_path):
     with pytest.raises(MailboxUnavailable):
         daemon.collect()
     assert len(daemon.mailbox.verbs("open")) == 3
+
+
+class PoisonedMailbox(FakeMailbox):
+    """Downloads of some messages fail, each with its own fault; the others are well."""
+
+    def poison(self, *messages, fault):
+        self.faults = {**getattr(self, "faults", {}), **{message.mesh_message_id: fault for message in messages}}
+
+    def open(self, mesh_message_id):
+        opened = super().open(mesh_message_id)
+        if fault := self.faults.get(mesh_message_id):
+            raise fault
+        return opened
+
+
+@pytest.mark.parametrize("reason", ["bad_encoding", "junk_range", "no_length", "too_slow", "not_mesh", "http_500"])
+def test_messages_that_can_never_be_downloaded_do_not_hide_those_behind_them(tmp_path, reason):
+    poison, good = [a_mesh_message(BODY) for _ in range(5)], a_mesh_message(BODY)
+    mailbox = PoisonedMailbox([*poison, good])
+    mailbox.poison(*poison, fault=MailboxUnavailable(reason))
+    walk = a_small_daemon(tmp_path, mailbox).collect()
+    assert mailbox.acknowledged == [good.mesh_message_id]
+    assert (walk.failures, walk.should_repeat) == (5, False)
+
+
+@pytest.mark.parametrize("reason", ["connection", "timeout", "tls", "http_429", "http_502", "http_503", "http_504"])
+def test_three_faults_of_mesh_in_a_row_end_the_walk(tmp_path, reason):
+    messages = [a_mesh_message(BODY) for _ in range(9)]
+    mailbox = PoisonedMailbox(messages)
+    mailbox.poison(*messages, fault=MailboxUnavailable(reason))
+    with pytest.raises(MailboxUnavailable):
+        a_small_daemon(tmp_path, mailbox).collect()
+    assert len(mailbox.verbs("open")) == 3
+
+
+def test_faults_of_mesh_with_a_success_between_do_not_end_the_walk(tmp_path):
+    messages = [a_mesh_message(BODY) for _ in range(12)]
+    mailbox = PoisonedMailbox(messages)
+    mailbox.poison(*(message for n, message in enumerate(messages) if n % 3), fault=MailboxUnavailable("timeout"))
+    assert a_small_daemon(tmp_path, mailbox).collect().collected == 4
+
+
+def test_a_message_that_failed_comes_last_in_the_next_walk_whatever_its_page(tmp_path):
+    slow, waiting = [a_mesh_message(BODY) for _ in range(3)], [a_mesh_message(BODY) for _ in range(20)]
+    mailbox = PoisonedMailbox([*slow, *waiting], page_size=10)
+    mailbox.poison(*slow, fault=MailboxUnavailable("timeout"))
+    daemon = a_small_daemon(tmp_path, mailbox)
+    with pytest.raises(MailboxUnavailable):
+        daemon.collect()
+    mailbox.done.clear()
+    walk = daemon.collect()
+    assert (walk.collected, walk.failures) == (20, 3)
+    assert mailbox.verbs("open")[-3:] == [message.mesh_message_id for message in slow]
+
+
+def test_a_message_that_failed_for_a_while_is_collected_when_it_can_be(tmp_path, message):
+    daemon = a_small_daemon(tmp_path, FakeMailbox([message], fails_on="open", fails_times=1))
+    assert [daemon.collect().collected, daemon.collect().collected] == [0, 1]
+    assert daemon.collector.failed == set()
+
+
+def test_what_is_no_longer_in_the_inbox_is_forgotten(tmp_path, message):
+    daemon = a_small_daemon(tmp_path, FakeMailbox([message], fails_on="write"))
+    daemon.collect()
+    daemon.mailbox.expire(message.mesh_message_id)
+    daemon.collect()
+    assert daemon.collector.failed == set()
 
 
 def test_rejected_credentials_end_the_walk_at_once(tmp_path, message):
@@ -239,6 +307,29 @@ def test_a_message_whose_handler_cannot_work_stays_in_mesh(tmp_path, message, ho
     assert daemon.mailbox.acknowledged == []
     assert daemon.ledger.get(MessageKey(PRACTICE, message.mesh_message_id)) is None
     assert [event["workflow_id"] for event in daemon.said("handler.unavailable")] == ["TOC_FHIR_IP_DISCH"]
+
+
+def test_a_spool_that_refuses_leaves_foreign_messages_in_mesh_and_ours_are_collected(tmp_path):
+    foreign = [a_mesh_message(BODY, workflow_id="SOMETHING_ELSE") for _ in range(5)]
+    ours = a_mesh_message(BODY)
+    (tmp_path / "spool").write_text("in the way")
+    daemon = a_small_daemon(tmp_path, FakeMailbox([*foreign, ours]), spool=DirectorySpool(tmp_path / "spool"))
+    walk = daemon.collect()
+    assert daemon.mailbox.acknowledged == [ours.mesh_message_id]
+    assert (walk.collected, walk.failures) == (1, 5)
+    assert [(event["reason"], event["mailbox_id"]) for event in daemon.said("storage.failed")] == [("spool", PRACTICE)]
+    assert {daemon.ledger.get(MessageKey(PRACTICE, each.mesh_message_id)) for each in foreign} == {None}
+
+
+def test_what_the_spool_refused_is_spooled_when_it_is_repaired(tmp_path):
+    foreign = a_mesh_message(BODY, workflow_id="SOMETHING_ELSE")
+    (tmp_path / "spool").write_text("in the way")
+    daemon = a_small_daemon(tmp_path, FakeMailbox([foreign]), spool=DirectorySpool(tmp_path / "spool"))
+    daemon.collect()
+    (tmp_path / "spool").unlink()
+    daemon.collect()
+    assert daemon.mailbox.acknowledged == [foreign.mesh_message_id]
+    assert (tmp_path / "spool" / f"{foreign.mesh_message_id}.dat").read_bytes() == BODY
 
 
 # ---------------------------------------------------------------------------------------------- walking

@@ -14,7 +14,7 @@ from typing import BinaryIO, Final
 
 from lxml import etree
 
-from mesh_itk3.adapters.durable import make_directories, write_file
+from mesh_itk3.adapters.durable import make_directories, storage_failures, write_file
 from mesh_itk3.ports import MeshHeaders
 
 SPOOL_MODE: Final = 0o640
@@ -60,12 +60,13 @@ class DirectorySpool:
 
     def spool(self, headers: MeshHeaders, fill: Callable[[BinaryIO], None]) -> None:
         """Durable on return. The control file comes last: whoever waits for it finds a whole pair. A REPORT has only the
-        control file, having no data. A message whose control file is there is not written again.
+        control file, having no data. A message whose control file is there is not written again. Raises StorageFailed.
         """
         name = spool_name(headers.mesh_message_id)
         control = self._directory / f"{name}.ctl"
-        if control.exists():
-            return
+        with storage_failures():
+            if control.exists():
+                return
         make_directories(self._directory, mode=0o750)
         if headers.message_type == "DATA":
             write_file(self._directory / f"{name}.dat", fill, mode=SPOOL_MODE)

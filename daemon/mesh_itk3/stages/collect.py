@@ -8,89 +8,37 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import BinaryIO, Literal, cast
 
 from mesh_itk3 import events
 from mesh_itk3.lifecycle import State
 from mesh_itk3.ports import (
-    Clock,
     CredentialsRejected,
     Download,
     Entry,
     HeldByAnother,
     Kind,
     LeaseLost,
-    Ledger,
     LedgerConflict,
     LedgerUnavailable,
-    Mailbox,
     MailboxUnavailable,
     MeshHeaders,
     MessageGone,
     MessageKey,
     MessageRecord,
-    PayloadStore,
     Received,
     Routes,
-    Spool,
     StorageFailed,
     TruncatedDownload,
 )
 from mesh_itk3.reasons import Reason
+from mesh_itk3.stages.walk import FAULTS_OF_MESH, MAX_FAULTS_IN_A_ROW, Collector, Walk
+
+__all__ = ["Collector", "Walk", "collect", "kind_of"]
 
 STAGE = "collect"
-MAX_FAILURES_IN_A_ROW = 3
-"""Messages that could not be fetched one after another, before the walk is given up: MESH is ill, not the messages."""
 ACKNOWLEDGED_BATCH = 50
-
-
-@dataclass(slots=True)
-class Collector:
-    """One mailbox being collected. Keep it between walks: it remembers what was left in MESH."""
-
-    mailbox: Mailbox
-    ledger: Ledger
-    payloads: PayloadStore
-    routes: Routes
-    clock: Clock
-    spool: Spool | None = None
-    """Where foreign messages go; None leaves them in MESH."""
-    leaves_uncorrelated: bool = False
-    """Responses and reports that answer nothing of ours stay in MESH for whoever else reads this mailbox."""
-    max_messages: int = 2_000
-    """Collected in one walk at most; the next walk follows at once, so that stages and mailboxes share the machine."""
-    collected: Callable[[], None] = lambda: None
-    """Called after each message that is durable: the next stages need not wait for the end of the walk."""
-    progress: Callable[[], None] = lambda: None
-    is_stopping: Callable[[], bool] = lambda: False
-    left: dict[str, str] = field(default_factory=dict)
-    """Ids seen on workflows that we do not take now, with their workflow: not opened again while that holds."""
-
-
-@dataclass(slots=True)
-class Walk:
-    """What one walk did."""
-
-    collected: int = 0
-    acknowledged: int = 0
-    foreign: int = 0
-    pages: int = 0
-    was_page_full: bool = False
-    was_cut_short: bool = False
-    """More may be waiting: the walk ended at `max_messages`, or its time to stop had come."""
-    failures: int = 0
-    """Messages that could not be collected or acknowledged; they stay in MESH."""
-    failures_in_a_row: int = 0
-    seen: set[str] = field(default_factory=set)
-    to_record: list[MessageKey] = field(default_factory=list)
-
-    @property
-    def should_repeat(self) -> bool:
-        """Whether to walk again at once: only if a page was full and something was acknowledged (MESH allows one poll
-        in five minutes otherwise, and a page full of messages that stay would repeat for ever).
-        """
-        return self.acknowledged > 0 and (self.was_page_full or self.was_cut_short)
 
 
 def collect(c: Collector) -> Walk:
@@ -105,6 +53,9 @@ def collect(c: Collector) -> Walk:
             _collect_page(c, walk, [i for i in dict.fromkeys(page) if i not in walk.seen])
             if walk.was_cut_short:
                 break
+        else:
+            _collect_postponed(c, walk)
+            c.failed &= walk.seen
     finally:
         _record_acknowledged(c, walk)
     return walk
@@ -112,6 +63,20 @@ def collect(c: Collector) -> Walk:
 
 def _collect_page(c: Collector, walk: Walk, mesh_message_ids: list[str]) -> None:
     walk.seen.update(mesh_message_ids)
+    walk.postponed += [i for i in mesh_message_ids if i in c.failed]
+    _collect_these(c, walk, [i for i in mesh_message_ids if i not in c.failed])
+
+
+def _collect_postponed(c: Collector, walk: Walk) -> None:
+    try:
+        _collect_these(c, walk, walk.postponed)
+    except MailboxUnavailable:
+        # Where others came through in this walk, failing once more says nothing of MESH.
+        if not walk.has_succeeded:
+            raise
+
+
+def _collect_these(c: Collector, walk: Walk, mesh_message_ids: list[str]) -> None:
     candidates = [i for i in mesh_message_ids if not _is_still_left(c, i)]
     known = c.ledger.known(c.mailbox.mailbox_id, candidates)
     for mesh_message_id in candidates:
@@ -131,9 +96,9 @@ def _is_still_left(c: Collector, mesh_message_id: str) -> bool:
 def _collect_safely(c: Collector, walk: Walk, mesh_message_id: str, record: MessageRecord | None) -> None:
     """One message; its own failure is not the others'."""
     said = {"mailbox_id": c.mailbox.mailbox_id, "mesh_message_id": mesh_message_id, "stage": STAGE}
+    c.failed.discard(mesh_message_id)
     try:
         _collect_one(c, walk, mesh_message_id, record)
-        walk.failures_in_a_row = 0
     except (StorageFailed, LedgerUnavailable, LeaseLost, HeldByAnother, CredentialsRejected):
         raise
     except MessageGone:
@@ -141,8 +106,10 @@ def _collect_safely(c: Collector, walk: Walk, mesh_message_id: str, record: Mess
     except LedgerConflict:
         events.emit(events.COLLECT_DONE, **said, outcome="collected_by_another")
     except (TruncatedDownload, MailboxUnavailable) as error:
+        c.failed.add(mesh_message_id)
         _count_failure(walk, error, said)
     except Exception as error:  # noqa: BLE001 - the per-message loop: one message's fault must not hold up the others
+        c.failed.add(mesh_message_id)
         walk.failures += 1
         events.emit(events.COLLECT_FAILED, **said, **events.where(error))
 
@@ -151,9 +118,10 @@ def _count_failure(walk: Walk, error: Exception, said: dict[str, str]) -> None:
     event = events.COLLECT_TRUNCATED if isinstance(error, TruncatedDownload) else events.COLLECT_FAILED
     events.emit(event, **said, reason=getattr(error, "reason", None), error_type=type(error).__name__)
     walk.failures += 1
-    walk.failures_in_a_row += 1
-    if walk.failures_in_a_row >= MAX_FAILURES_IN_A_ROW and isinstance(error, MailboxUnavailable):
-        raise error
+    if isinstance(error, MailboxUnavailable) and error.reason in FAULTS_OF_MESH:
+        walk.faults_in_a_row += 1
+        if walk.faults_in_a_row >= MAX_FAULTS_IN_A_ROW:
+            raise error
 
 
 # ------------------------------------------------------------------------------------------------ one message
@@ -222,6 +190,7 @@ def _open_and_take(c: Collector, walk: Walk, mesh_message_id: str, record: Messa
                 outcome = _leave_unavailable(c, mesh_message_id, workflow_id)
             case "foreign":
                 outcome = _foreign(c, walk, mesh_message_id, download, record)
+    walk.succeed()
     return outcome, workflow_id
 
 
@@ -293,6 +262,7 @@ def _acknowledge(c: Collector, walk: Walk, key: MessageKey) -> None:
         walk.failures += 1
         events.emit(events.COLLECT_FAILED, **said, outcome="not_acknowledged", reason=error.reason)
         return
+    walk.succeed()
     walk.acknowledged += 1
     walk.to_record.append(key)
     if len(walk.to_record) >= ACKNOWLEDGED_BATCH:
@@ -331,10 +301,24 @@ def _foreign(c: Collector, walk: Walk, mesh_message_id: str, download: Download,
             _remember_foreign(c, key, download.headers, Reason.FOREIGN_LEFT)
         events.emit(events.FOREIGN_LEFT, mailbox_id=key.mailbox_id, mesh_message_id=mesh_message_id)
         return "left"
-    c.spool.spool(download.headers, _beating(c, download))
+    try:
+        c.spool.spool(download.headers, _beating(c, download))
+    except StorageFailed as error:
+        _say_unspooled(walk, key, error)
+        return "left"
     _remember_foreign(c, key, download.headers, Reason.FOREIGN_SPOOLED)
     _acknowledge(c, walk, key)
     return "spooled"
+
+
+def _say_unspooled(walk: Walk, key: MessageKey, error: StorageFailed) -> None:
+    """The spool refuses: the message stays in MESH for the next poll, and ours are collected all the same. Said once in a
+    walk, whatever the number of messages.
+    """
+    walk.failures += 1
+    if not walk.is_spool_failing:
+        events.emit(events.STORAGE_FAILED, mailbox_id=key.mailbox_id, stage=STAGE, reason="spool", **events.where(error))
+    walk.is_spool_failing = True
 
 
 def _remember_foreign(c: Collector, key: MessageKey, headers: MeshHeaders, reason: Reason) -> None:

@@ -1,0 +1,75 @@
+"""What one walk over an inbox is given, what it remembers of the walks before, and what it did."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Final
+
+from mesh_itk3.ports import Clock, Ledger, Mailbox, MessageKey, PayloadStore, Routes, Spool
+
+MAX_FAULTS_IN_A_ROW: Final = 3
+"""Faults of MESH one after another, with no success between, before the walk is given up."""
+FAULTS_OF_MESH: Final = frozenset({"connection", "timeout", "tls", "closed", "http_429", "http_502", "http_503", "http_504"})
+"""What says that MESH is ill. Any other fault (`bad_encoding`, `junk_range`, `http_500` …) may be one message's own, and
+stays with it at every poll: counted, a few such messages would hide the whole inbox.
+"""
+
+
+@dataclass(slots=True)
+class Collector:
+    """One mailbox being collected. Keep it between walks: it remembers what was left in MESH."""
+
+    mailbox: Mailbox
+    ledger: Ledger
+    payloads: PayloadStore
+    routes: Routes
+    clock: Clock
+    spool: Spool | None = None
+    """Where foreign messages go; None leaves them in MESH."""
+    leaves_uncorrelated: bool = False
+    """Responses and reports that answer nothing of ours stay in MESH for whoever else reads this mailbox."""
+    max_messages: int = 2_000
+    """Collected in one walk at most; the next walk follows at once, so that stages and mailboxes share the machine."""
+    collected: Callable[[], None] = lambda: None
+    """Called after each message that is durable: the next stages need not wait for the end of the walk."""
+    progress: Callable[[], None] = lambda: None
+    is_stopping: Callable[[], bool] = lambda: False
+    left: dict[str, str] = field(default_factory=dict)
+    """Ids seen on workflows that we do not take now, with their workflow: not opened again while that holds."""
+    failed: set[str] = field(default_factory=set)
+    """Ids that could not be fetched at the last try. They come last in a walk: a slow one delays no other."""
+
+
+@dataclass(slots=True)
+class Walk:
+    """What one walk did."""
+
+    collected: int = 0
+    acknowledged: int = 0
+    foreign: int = 0
+    pages: int = 0
+    was_page_full: bool = False
+    was_cut_short: bool = False
+    """More may be waiting: the walk ended at `max_messages`, or its time to stop had come."""
+    failures: int = 0
+    """Messages that could not be collected or acknowledged; they stay in MESH."""
+    faults_in_a_row: int = 0
+    """Faults of MESH since it last did something whole."""
+    has_succeeded: bool = False
+    is_spool_failing: bool = False
+    seen: set[str] = field(default_factory=set)
+    postponed: list[str] = field(default_factory=list)
+    to_record: list[MessageKey] = field(default_factory=list)
+
+    def succeed(self) -> None:
+        """MESH has handed over a message, or taken an acknowledge."""
+        self.faults_in_a_row = 0
+        self.has_succeeded = True
+
+    @property
+    def should_repeat(self) -> bool:
+        """Whether to walk again at once: only if a page was full and something was acknowledged (MESH allows one poll
+        in five minutes otherwise, and a page full of messages that stay would repeat for ever).
+        """
+        return self.acknowledged > 0 and (self.was_page_full or self.was_cut_short)
