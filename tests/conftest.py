@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Iterator
+
 import pytest
+import sqlalchemy as sa
 
 from support.faulty_mesh import FaultyMesh
+from support.postgresql_server import CannotServe, postgresql_server
 from support.sandbox import HOSPITAL, PRACTICE, Sandbox
 
 
@@ -45,3 +50,30 @@ def faulty_mesh(sandbox):
     proxy.start()
     yield proxy
     proxy.stop()
+
+
+_numbers = itertools.count()
+
+
+@pytest.fixture(scope="session")
+def postgresql() -> Iterator[str]:
+    server = postgresql_server()
+    try:
+        url = server.__enter__()
+    except CannotServe as reason:
+        pytest.skip(str(reason))
+    try:
+        yield url
+    finally:
+        server.__exit__(None, None, None)
+
+
+@pytest.fixture
+def new_postgresql(postgresql) -> str:
+    """The URL of an empty database."""
+    name = f"ledger_{next(_numbers)}"
+    engine = sa.create_engine(postgresql.replace("postgresql:", "postgresql+psycopg:"), isolation_level="AUTOCOMMIT")
+    with engine.connect() as connection:
+        connection.execute(sa.text(f"CREATE DATABASE {name} TEMPLATE template0"))
+    engine.dispose()
+    return postgresql.removesuffix("postgres") + name

@@ -1,39 +1,9 @@
-import itertools
-from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-import sqlalchemy as sa
 
 from mesh_itk3.adapters.ledger import SqlLedger, migrate, open_ledger
-from support.postgresql_server import CannotServe, postgresql_server
-
-_numbers = itertools.count()
-
-
-@pytest.fixture(scope="session")
-def postgresql() -> Iterator[str]:
-    server = postgresql_server()
-    try:
-        url = server.__enter__()
-    except CannotServe as reason:
-        pytest.skip(str(reason))
-    try:
-        yield url
-    finally:
-        server.__exit__(None, None, None)
-
-
-@pytest.fixture
-def new_postgresql(postgresql) -> str:
-    """The URL of an empty database."""
-    name = f"ledger_{next(_numbers)}"
-    engine = sa.create_engine(postgresql.replace("postgresql:", "postgresql+psycopg:"), isolation_level="AUTOCOMMIT")
-    with engine.connect() as connection:
-        connection.execute(sa.text(f"CREATE DATABASE {name} TEMPLATE template0"))
-    engine.dispose()
-    return postgresql.removesuffix("postgres") + name
 
 
 def sqlite_url(directory: Path) -> str:
