@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from enum import StrEnum
-from typing import TYPE_CHECKING, BinaryIO, Literal, Protocol, TypedDict
+from typing import TYPE_CHECKING, BinaryIO, ClassVar, Literal, Protocol, TypedDict
 
 from mesh_itk3.itk3.response_codes import Level
 from mesh_itk3.lifecycle import ResponseState, State, check_response_transition, check_transition
@@ -32,6 +32,15 @@ class MailboxUnavailable(Exception):
 
 class CredentialsRejected(Exception):
     """MESH refused the mailbox's credentials, certificate or clock (403): an operator has to act."""
+
+    reason: ClassVar[str] = "credentials_rejected"
+    """For log and `status`."""
+
+
+class CertificateUnusable(CredentialsRejected):
+    """Client certificate, key or CA file cannot be loaded here (missing, closed to this user, not PEM): MESH was not asked."""
+
+    reason: ClassVar[str] = "certificate_unusable"
 
 
 class MessageGone(Exception):
@@ -73,6 +82,12 @@ class StorageFailed(Exception):
 
 class LedgerConflict(Exception):
     """A row was not in the state that a step expected: somebody else has moved it. Read it again."""
+
+
+class StepRefused(Exception):
+    """The ledger cannot hold a value of this step (too long, or no text), or the step contradicts what is there: a fault
+    of the step. Its whole batch was undone; the others pass without it, and it fails however often it is tried.
+    """
 
 
 class LedgerUnavailable(Exception):
@@ -490,7 +505,7 @@ class Ledger(Protocol):
 
     def record_received(self, received: Received, entry: Entry, *, state: State = State.RECEIVED) -> None:
         """A new row. An existing row in state FOREIGN is taken over (its handler has been installed since); any other
-        existing row raises LedgerConflict. Raises LeaseLost.
+        existing row raises LedgerConflict. Raises LeaseLost, StepRefused.
         """
 
     def replace_payload(self, key: MessageKey, payload: StoredPayload, entry: Entry) -> None:
@@ -520,7 +535,7 @@ class Ledger(Protocol):
 
     def apply(self, steps: Sequence[Step]) -> None:
         """All steps in one transaction; each is conditional on the message being in `step.old`, and clears its claim.
-        Raises LedgerConflict (then nothing of the batch was applied), LeaseLost.
+        Raises LedgerConflict, StepRefused (then nothing of the batch was applied), LeaseLost.
         """
 
     # -- respond

@@ -9,6 +9,7 @@ from mesh_itk3.lifecycle import State
 from mesh_itk3.ports import (
     Kind,
     LedgerConflict,
+    StepRefused,
 )
 from mesh_itk3.reasons import Reason
 from support.ledger_rows import (
@@ -198,7 +199,7 @@ def test_at_most_one_response_per_level_is_ever_owed(ledger):
     record(ledger, 1)
     ledger.apply([a_step(1, responses=[a_response(1)])])
 
-    with pytest.raises(LedgerConflict):
+    with pytest.raises(StepRefused):
         ledger.apply([a_step(1, State.ACCEPTED, State.COMPLETED, responses=[a_response(1, local_id="another")])])
 
     assert ledger.get(key()).state is State.ACCEPTED
@@ -208,7 +209,7 @@ def test_a_local_id_belongs_to_one_response(ledger):
     record(ledger, 1, 2)
     ledger.apply([a_step(1, responses=[a_response(1)])])
 
-    with pytest.raises(LedgerConflict):
+    with pytest.raises(StepRefused):
         ledger.apply([a_step(2, responses=[a_response(2, local_id="infrastructure-1")])])
 
 

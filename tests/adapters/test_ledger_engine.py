@@ -11,7 +11,7 @@ from mesh_itk3.adapters.ledger.engine import connect
 from mesh_itk3.adapters.ledger.failures import ledger_failures
 from mesh_itk3.adapters.ledger.schema import metadata
 from mesh_itk3.lifecycle import ResponseState, State
-from mesh_itk3.ports import Kind, LedgerConflict, LedgerUnavailable, ResponseStep
+from mesh_itk3.ports import Kind, LedgerUnavailable, ResponseStep, StepRefused
 from support.ledger_rows import HERE, HOSPITAL, NOW, THERE, a_message, a_response, a_step, an_entry, key, owe_both, record, send
 
 
@@ -190,10 +190,10 @@ def test_bytes_and_ids_never_stand_in_the_text_of_an_error(sqlite_ledger):
     record(sqlite_ledger, 1)
     sqlite_ledger.apply([a_step(1, responses=[a_response(1, body=b"SMITH")])])
 
-    with pytest.raises(LedgerConflict) as conflict:
+    with pytest.raises(StepRefused) as refused:
         sqlite_ledger.apply([a_step(1, State.ACCEPTED, State.COMPLETED, responses=[a_response(1, body=b"SMITH")])])
 
-    chain, error = "", conflict.value
+    chain, error = "", refused.value
     while error is not None:
         chain, error = chain + str(error), error.__cause__
     assert "SMITH" not in chain

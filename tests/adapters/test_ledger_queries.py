@@ -38,8 +38,9 @@ from support.ledger_rows import (
 )
 def test_a_message_is_found_by_any_id_that_an_operator_may_hold(ledger, identifier):
     record(ledger, 2)
-    owe_both(ledger, 1)
-    ledger.apply([a_step(1, State.COMPLETED, State.COMPLETED, message_header_id="header-1")])
+    record(ledger, 1)
+    ledger.apply([a_step(1, message_header_id="header-1", responses=[a_response(1)])])
+    ledger.apply([a_step(1, State.ACCEPTED, State.COMPLETED, responses=[a_response(1, "business")])])
     send(ledger, "infrastructure-1")
 
     assert [each.key for each in ledger.find(identifier)] == [key(1)]

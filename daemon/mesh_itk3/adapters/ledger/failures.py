@@ -7,10 +7,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final
 
-from sqlalchemy.exc import DBAPIError, IntegrityError
+from sqlalchemy.exc import DataError, DBAPIError, IntegrityError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
-from mesh_itk3.ports import LedgerConflict, LedgerUnavailable
+from mesh_itk3.ports import LedgerConflict, LedgerUnavailable, StepRefused
 
 _SQLITE: Final = {
     sqlite3.SQLITE_FULL: "the disk under the ledger is full",
@@ -36,23 +36,47 @@ _POSTGRESQL: Final = {
     "XX": "the ledger's server reports damage",
 }
 """By class of SQLSTATE (PostgreSQL, Appendix A)."""
+_OF_THE_VALUE: Final = frozenset({"22", "54"})
+"""Classes of SQLSTATE that the server raises for what it was given: no text, too long for an index."""
 
 
 @contextmanager
 def ledger_failures() -> Iterator[None]:
-    """Turns what SQLAlchemy and the drivers raise into LedgerConflict (a second row where one may be) or
-    LedgerUnavailable. A ledger that cannot take a write is unavailable, whatever the cause: no attempt is counted.
+    """Turns what SQLAlchemy and the drivers raise into LedgerConflict (a second row where one may be), StepRefused (a
+    value that cannot be held) or LedgerUnavailable, where what was to be written is not at fault: no attempt is counted.
     """
     try:
         yield
     except IntegrityError as error:
         raise LedgerConflict("a row that may exist once exists already, or one that it needs does not") from error
     except DBAPIError as error:
+        if isinstance(error, DataError) or _is_of_the_value(error.orig):
+            raise StepRefused("the ledger cannot hold a value: it is too long, or no text") from error
         raise LedgerUnavailable(_said(error.orig)) from error
+    except UnicodeEncodeError:
+        # Not chained: this error carries the whole value.
+        raise StepRefused("the ledger cannot hold a value: it is no text") from None
     except sqlite3.Error as error:
         raise LedgerUnavailable(_said(error)) from error
     except PoolTimeout as error:
         raise LedgerUnavailable("every connection to the ledger is busy for too long") from error
+
+
+@contextmanager
+def faults_of_steps() -> Iterator[None]:
+    """Inside `ledger_failures`: a step that breaks a constraint, which no other process can bring about, is at fault
+    itself. As a conflict it would be taken for one that somebody else has moved, and be forgotten.
+    """
+    try:
+        yield
+    except IntegrityError as error:
+        raise StepRefused("the step contradicts what is in the ledger already") from error
+
+
+def _is_of_the_value(error: BaseException | None) -> bool:
+    if isinstance(error, sqlite3.Error):
+        return getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF == sqlite3.SQLITE_TOOBIG
+    return (getattr(error, "sqlstate", None) or "")[:2] in _OF_THE_VALUE
 
 
 def _said(error: BaseException | None) -> str:

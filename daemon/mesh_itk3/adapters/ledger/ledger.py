@@ -14,6 +14,7 @@ from mesh_itk3.adapters.ledger import claims, messages, queries, responses, rows
 from mesh_itk3.adapters.ledger.claims import Due
 from mesh_itk3.adapters.ledger.collectors import LEASE, Collectors, FileLock, Leases
 from mesh_itk3.adapters.ledger.engine import Database, connect
+from mesh_itk3.adapters.ledger.failures import faults_of_steps
 from mesh_itk3.adapters.ledger.migrate import require_current_schema
 from mesh_itk3.adapters.ledger.schema import mailbox_state
 from mesh_itk3.lifecycle import State
@@ -125,7 +126,7 @@ class SqlLedger:
 
     def apply(self, steps: Sequence[Step]) -> None:
         if steps:
-            with self._writing({step.key.mailbox_id for step in steps}) as connection:
+            with self._writing({step.key.mailbox_id for step in steps}) as connection, faults_of_steps():
                 messages.apply(connection, steps)
 
     # -- respond
@@ -143,7 +144,7 @@ class SqlLedger:
     def apply_responses(self, steps: Sequence[ResponseStep]) -> None:
         if not steps:
             return
-        with self._database.writing() as connection:
+        with self._database.writing() as connection, faults_of_steps():
             if self._collectors.checks:
                 self._collectors.check(connection, responses.mailboxes_of(connection, steps))
             responses.apply(connection, steps)

@@ -21,8 +21,7 @@ from sqlalchemy import (
 )
 
 from mesh_itk3.adapters.ledger import rows
-from mesh_itk3.adapters.ledger.schema import ACCEPTED, document_key, message, message_event, response, response_body
-from mesh_itk3.itk3.resource import normalise_id
+from mesh_itk3.adapters.ledger.schema import ACCEPTED, document_key, id_key, message, message_event, response, response_body
 from mesh_itk3.lifecycle import State
 from mesh_itk3.ports import Entry, LedgerConflict, MessageKey, MessageRecord, Received, Step, StoredPayload
 
@@ -90,7 +89,7 @@ def first_accepted(
     document_id: str | None = None,
 ) -> MessageRecord | None:
     """By one of the two ids, in its compare form."""
-    key = normalise_id(message_header_id) if message_header_id is not None else document_key(document_id or "")
+    key = id_key(message_header_id) if message_header_id is not None else document_key(document_id or "")
     query = _first_accepted(by_document=message_header_id is None, has_sender=sender_mailbox_id is not None)
     asked = {"b_mailbox_id": mailbox_id, "b_sender": sender_mailbox_id, "b_key": key}
     row = connection.execute(query, asked).first()

@@ -9,8 +9,16 @@ from sqlalchemy import Connection, exists, func, or_, select, text, union_all, u
 
 from mesh_itk3.adapters.ledger import rows
 from mesh_itk3.adapters.ledger.messages import is_this_message, this_message
-from mesh_itk3.adapters.ledger.schema import DIFFERING, OWED, WAITING, message, message_event, response
-from mesh_itk3.itk3.resource import normalise_id
+from mesh_itk3.adapters.ledger.schema import (
+    DIFFERING,
+    OWED,
+    WAITING,
+    id_key,
+    local_id_start,
+    message,
+    message_event,
+    response,
+)
 from mesh_itk3.lifecycle import ResponseState, State
 from mesh_itk3.ports import Entry, MessageKey, MessageRecord, Overview, ResponseRecord
 
@@ -26,8 +34,8 @@ def get(connection: Connection, key: MessageKey) -> MessageRecord | None:
 
 
 def find(connection: Connection, identifier: str) -> list[MessageRecord]:
-    """By any id of the message, or of a response of ours to it."""
-    key = normalise_id(identifier)
+    """By any id of the message (of its local id, the first 64 characters), or of a response of ours to it."""
+    key = id_key(identifier)
     of_message = select(message.c.sequence)
     answered = select(message.c.sequence).join(
         response,
@@ -36,7 +44,7 @@ def find(connection: Connection, identifier: str) -> list[MessageRecord]:
     ways = union_all(
         of_message.where(message.c.mesh_message_id == identifier),
         of_message.where(message.c.message_header_id_key == key),
-        of_message.where(message.c.local_id == identifier),
+        of_message.where(local_id_start == identifier[:64]),
         answered.where(response.c.local_id == identifier),
         answered.where(response.c.mesh_message_id == identifier),
         answered.where(response.c.message_header_id_key == key),

@@ -24,8 +24,7 @@ from sqlalchemy import (
 )
 
 from mesh_itk3.adapters.ledger import rows
-from mesh_itk3.adapters.ledger.schema import ASKED_AT, OWED, SENT, message_event, response, response_body
-from mesh_itk3.itk3.resource import normalise_id
+from mesh_itk3.adapters.ledger.schema import ASKED_AT, OWED, SENT, id_key, message_event, response, response_body
 from mesh_itk3.lifecycle import ResponseState
 from mesh_itk3.ports import LedgerConflict, ResponseRecord, ResponseStep
 
@@ -73,7 +72,7 @@ def by_id(
     if local_id is not None:
         same.append(response.c.local_id == local_id)
     if message_header_id is not None:
-        same.append(response.c.message_header_id_key == normalise_id(message_header_id))
+        same.append(response.c.message_header_id_key == id_key(message_header_id))
     if not same:
         return None
     row = connection.execute(_records().where(*same).order_by(response.c.sequence).limit(1)).first()

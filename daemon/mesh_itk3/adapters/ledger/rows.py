@@ -9,8 +9,7 @@ from typing import Any, Final
 from sqlalchemy import Row, RowMapping
 
 from mesh_itk3.adapters.ledger import schema
-from mesh_itk3.adapters.ledger.schema import document_key
-from mesh_itk3.itk3.resource import normalise_id
+from mesh_itk3.adapters.ledger.schema import document_key, id_key
 from mesh_itk3.lifecycle import ResponseState, State
 from mesh_itk3.ports import (
     Changes,
@@ -116,7 +115,7 @@ def changed_values(changes: Changes) -> dict[str, Any]:
         values["warnings"] = " ".join(changes["warnings"])
     if "message_header_id" in changes:
         message_header_id = changes["message_header_id"]
-        values["message_header_id_key"] = None if message_header_id is None else normalise_id(message_header_id)
+        values["message_header_id_key"] = None if message_header_id is None else id_key(message_header_id)
     if "document_id" in changes:
         document_id = changes["document_id"]
         values["document_id_key"] = None if document_id is None else document_key(document_id)
@@ -136,7 +135,7 @@ def response_values(key: MessageKey, owed: NewResponse, entry: Entry) -> dict[st
         "response_code": _plain(owed.response_code),
         "state": ResponseState.OWED.value,
         "message_header_id": owed.message_header_id,
-        "message_header_id_key": normalise_id(owed.message_header_id),
+        "message_header_id_key": id_key(owed.message_header_id),
         "to_mailbox_id": owed.to_mailbox_id,
         "workflow_id": owed.workflow_id,
         "created_at": entry.at,

@@ -1,11 +1,13 @@
 """The ledger's tables. The migrations bring a ledger to exactly this; a test compares the two.
 
 Rows are named by what MESH names them by, mailbox and MESH message id, so that a batch of steps is three statements and
-never a look-up. Columns ending `_key` hold an id in the form in which ids are compared.
+never a look-up. Columns ending `_key` hold an id in the form in which ids are compared,
+never longer than an index can take: PostgreSQL refuses an entry of more than a third of a page.
 """
 
 from __future__ import annotations
 
+import hashlib
 from datetime import UTC, datetime
 from typing import Final
 
@@ -122,7 +124,9 @@ message = Table(
 Index("message_by_state", message.c.mailbox_id, message.c.state, message.c.received_at)
 Index("message_payload_name", message.c.payload_name, unique=True)
 Index("message_by_message_header_id", message.c.message_header_id_key)
-Index("message_by_local_id", message.c.local_id)
+local_id_start: Final = func.substr(message.c.local_id, text("1"), text("64"))
+"""What is indexed of a sender's local id, which may be of any length."""
+Index("message_by_local_id", local_id_start)
 
 
 def _partial_index(name: str, *columns: object, where: str, unique: bool = False) -> None:
@@ -227,7 +231,23 @@ lease = Table(
 )
 
 
+LONGEST_KEY: Final = 64
+"""FHIR's longest id."""
+
+
+def id_key(identifier: str) -> str:
+    """The form in which ids are compared and indexed, whatever a sender has written into one."""
+    return _bounded(normalise_id(identifier))
+
+
 def document_key(document_id: str) -> str:
-    """The form in which `system|value` is compared; only the value may be a urn."""
+    """The form in which `system|value` is compared and indexed; only the value may be a urn."""
     system, bar, value = document_id.rpartition("|")
-    return f"{system.strip().lower()}{bar}{normalise_id(value)}"
+    return _bounded(f"{system.strip().lower()}{bar}{normalise_id(value)}")
+
+
+def _bounded(key: str) -> str:
+    """A digest stands for what is long or no plain text. Being longer than `LONGEST_KEY` it can be nobody's plain id."""
+    if len(key) <= LONGEST_KEY and key.isascii() and key.isprintable():
+        return key
+    return "sha256:" + hashlib.sha256(key.encode("utf-8", "surrogatepass")).hexdigest()
