@@ -73,11 +73,13 @@ class LookUpUnsupported(Exception):
 
 
 class PayloadMissing(Exception):
-    """The payload store has no whole file under this name."""
+    """The payload store is there, and has no whole file under this name."""
 
 
 class StorageFailed(Exception):
-    """The disk refused a durable write (full, read-only, I/O error): collecting stops and MESH keeps the messages."""
+    """The disk refused a durable write (full, read-only, I/O error), or a store is not there (a share that is away):
+    collecting stops and MESH keeps the messages.
+    """
 
 
 class LedgerConflict(Exception):
@@ -222,6 +224,11 @@ class StoredPayload:
 class PayloadStore(Protocol):
     """Received bytes, one file per MESH message, with a sidecar of its MESH headers (design rules 3 and 18)."""
 
+    def expect(self, mailbox_id: str) -> None:
+        """This mailbox has had payloads: where nothing of it is there, the store is away and not new. `write` then raises
+        StorageFailed.
+        """
+
     def new_name(self, mailbox_id: str) -> str:
         """A name of ours, never shared, drawn before the ledger row; nothing is written yet."""
 
@@ -234,19 +241,21 @@ class PayloadStore(Protocol):
         """Whether the file is there with this size."""
 
     def read(self, name: str) -> bytes:
-        """Raises PayloadMissing."""
+        """Raises PayloadMissing, StorageFailed."""
 
     def open(self, name: str) -> BinaryIO:
-        """Raises PayloadMissing."""
+        """Raises PayloadMissing, StorageFailed."""
 
     def headers(self, name: str) -> MeshHeaders:
-        """From the sidecar. Raises PayloadMissing."""
+        """From the sidecar. Raises PayloadMissing, StorageFailed."""
 
     def discard(self, name: str) -> None:
         """Removes file and sidecar if they are there."""
 
-    def orphans(self, older_than: datetime) -> Iterable[str]:
-        """Names, in no order, of files last written before `older_than`; the ledger says which of them no row names."""
+    def orphans(self, older_than: datetime, mailbox_id: str) -> Iterable[str]:
+        """Names, in no order, of this mailbox's files last written before `older_than`; the ledger says which of them no
+        row names. The last part of a name begins with `.` where a file was never finished.
+        """
 
 
 # --------------------------------------------------------------------------------------------------- ledger
@@ -487,7 +496,8 @@ class Ledger(Protocol):
     def hold(self, mailbox_ids: Sequence[str], now: datetime) -> None:
         """Becomes the one collector of these mailboxes. SQLite: an operating-system lock beside the file. PostgreSQL:
         a lease row with expiry and fencing token. Raises HeldByAnother. Call again to renew (before the lease's
-        expiry); releases what is no longer named.
+        expiry); releases what is no longer named. Raises HeldByAnother or LeaseLost where another has had one that we
+        held: it is not ours again before `release`, `hold` and `recover`.
         """
 
     def release(self) -> None:

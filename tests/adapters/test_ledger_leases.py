@@ -61,6 +61,46 @@ def test_a_lease_that_is_renewed_does_not_expire(daemons):
         second.hold([HERE], NOW + EXPIRED)
 
 
+def test_a_lease_that_ran_out_while_nobody_wanted_it_is_renewed_as_it_was(daemons):
+    first, second = daemons
+    first.hold([HERE], NOW)
+    record(first, 1)
+    WRITES["claim"](first)
+    token = first._collectors._tokens[HERE]
+
+    first.hold([HERE], NOW + 2 * EXPIRED)
+
+    assert first._collectors._tokens[HERE] == token
+    first.apply([a_step(1)])
+    with pytest.raises(HeldByAnother):
+        second.hold([HERE], NOW + 2 * EXPIRED)
+
+
+@pytest.mark.parametrize("end", ["holds", "releases", "dies"])
+def test_a_lease_that_another_has_had_is_never_renewed_whatever_became_of_the_other(daemons, end):
+    first, second = daemons
+    first.hold([HERE, THERE], NOW)
+    record(first, 1)
+    second.hold([HERE], NOW + EXPIRED)
+    second.recover([HERE], NOW + EXPIRED)
+    assert [found.key for found in WRITES["claim"](second)] == [key(1)]
+    if end == "releases":
+        second.release()
+    at = NOW + (3 if end == "dies" else 1) * EXPIRED
+
+    for _ in range(2):
+        with pytest.raises(LeaseLost if end == "releases" else HeldByAnother):
+            first.hold([HERE, THERE], at)
+    with pytest.raises(LeaseLost):
+        first.apply([a_step(1)])
+
+    if end == "holds":
+        second.release()
+    first.release()
+    first.hold([HERE, THERE], at)
+    assert first.recover([HERE, THERE], at) == 1
+
+
 def test_a_mailbox_that_is_no_longer_named_or_was_released_is_free_at_once(daemons):
     first, second = daemons
     first.hold([HERE, THERE], NOW)
@@ -122,6 +162,7 @@ def test_a_lease_that_comes_back_has_a_new_token(daemons):
     tokens.append(second._collectors._tokens[HERE])
     second.release()
 
+    first.release()
     first.hold([HERE], NOW + EXPIRED)
 
     tokens.append(first._collectors._tokens[HERE])

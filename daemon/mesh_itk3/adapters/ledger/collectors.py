@@ -104,11 +104,14 @@ class Leases:
         return self._has_held
 
     def hold(self, mailbox_ids: Sequence[str], now: datetime) -> None:
-        """All of them or, by HeldByAnother, no new one."""
+        """All of them or, by HeldByAnother or LeaseLost, no new one. A lease that ran out while nobody wanted it is
+        renewed as it was; one that another has had since stays lost until `release`, for what is in progress there is no
+        longer ours.
+        """
         with self._guard:
             with self._database.writing() as connection:
                 # Sorted: two daemons that want the same mailboxes must not each wait for the other.
-                tokens = {mailbox_id: self._take(connection, mailbox_id, now) for mailbox_id in sorted(set(mailbox_ids))}
+                tokens = {mailbox_id: self._hold_one(connection, mailbox_id, now) for mailbox_id in sorted(set(mailbox_ids))}
                 self._give_up(connection, self._tokens.keys() - tokens.keys())
             self._tokens = tokens
             self._has_held = True
@@ -134,13 +137,19 @@ class Leases:
                     self._give_up(connection, set(self._tokens))
                 self._tokens = {}
 
+    def _hold_one(self, connection: Connection, mailbox_id: str, now: datetime) -> int:
+        return (self._renew if mailbox_id in self._tokens else self._take)(connection, mailbox_id, now)
+
+    def _renew(self, connection: Connection, mailbox_id: str, now: datetime) -> int:
+        token = self._tokens[mailbox_id]
+        ours = (lease.c.mailbox_id == mailbox_id) & (lease.c.owner == self._owner) & (lease.c.token == token)
+        if connection.execute(update(lease).where(ours).values(expires_at=now + self._duration)).rowcount != 1:
+            raise self._held(connection, mailbox_id) or LeaseLost(f"the lease on mailbox {mailbox_id} is no longer ours")
+        return token
+
     def _take(self, connection: Connection, mailbox_id: str, now: datetime) -> int:
-        """The token. Renews what is ours, takes what is free or has expired, else raises HeldByAnother."""
+        """The token. Takes what is free or has expired, else raises HeldByAnother."""
         expires_at = now + self._duration
-        ours = (lease.c.mailbox_id == mailbox_id) & (lease.c.owner == self._owner)
-        renew = update(lease).where(ours, lease.c.token == self._tokens.get(mailbox_id, -1)).values(expires_at=expires_at)
-        if connection.execute(renew).rowcount == 1:
-            return self._tokens[mailbox_id]
         new = postgresql.insert(lease).values(mailbox_id=mailbox_id, owner=self._owner, token=1, expires_at=expires_at)
         take = new.on_conflict_do_update(
             index_elements=["mailbox_id"],
@@ -149,9 +158,12 @@ class Leases:
         ).returning(lease.c.token)
         token = connection.execute(take).scalar()
         if token is None:
-            holder = connection.execute(select(lease.c.owner).where(lease.c.mailbox_id == mailbox_id)).scalar()
-            raise HeldByAnother(f"mailbox {mailbox_id} is collected by {holder}")
+            raise self._held(connection, mailbox_id) or HeldByAnother(f"mailbox {mailbox_id} is collected by another")
         return int(token)
+
+    def _held(self, connection: Connection, mailbox_id: str) -> HeldByAnother | None:
+        holder = connection.execute(select(lease.c.owner).where(lease.c.mailbox_id == mailbox_id)).scalar()
+        return HeldByAnother(f"mailbox {mailbox_id} is collected by {holder}") if holder else None
 
     def _give_up(self, connection: Connection, mailbox_ids: Collection[str]) -> None:
         # The row stays: its token must never go back.
