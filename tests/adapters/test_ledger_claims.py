@@ -150,6 +150,31 @@ def test_only_a_message_that_was_alone_counts_the_interruption(ledger):
     assert [ledger.get(key(number)).is_alone for number in (1, 2)] == [True, True]
 
 
+def test_one_message_in_each_of_two_stages_counts_for_neither(ledger):
+    record(ledger, 1)
+    ledger.apply([a_step(1)])
+    assert claimed(ledger, state=State.ACCEPTED) == [key(1)]
+    record(ledger, 2)
+    assert claimed(ledger) == [key(2)]
+
+    ledger.recover([HERE], NOW)
+
+    assert [ledger.get(key(number)).interrupted for number in (1, 2)] == [0, 0]
+    assert claimed(ledger) == [key(2)]
+    ledger.recover([HERE], NOW)
+    assert [ledger.get(key(number)).interrupted for number in (1, 2)] == [0, 1]
+
+
+def test_the_last_one_left_of_a_batch_was_alone(ledger):
+    record(ledger, 1, 2)
+    claimed(ledger)
+    ledger.apply([a_step(1)])
+
+    ledger.recover([HERE], NOW)
+
+    assert [ledger.get(key(number)).interrupted for number in (1, 2)] == [0, 1]
+
+
 @pytest.mark.parametrize("state", [State.RECEIVED, State.ACCEPTED])
 def test_a_message_that_kills_the_process_every_time_is_parked_with_its_reason(ledger, state):
     record(ledger, 1)

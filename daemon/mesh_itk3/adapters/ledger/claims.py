@@ -49,7 +49,7 @@ def recover(connection: Connection, mailbox_ids: Sequence[str], now: datetime) -
     query = select(message).where(text(IN_PROGRESS), message.c.mailbox_id.in_(mailbox_ids))
     left = connection.execute(query).all()
     for row in left:
-        _free(connection, row, now)
+        _free(connection, row, now, was_alone=row.is_alone or len(left) == 1)
     return len(left)
 
 
@@ -128,15 +128,14 @@ def _is_one_alone_in_progress(connection: Connection, mailbox_ids: Sequence[str]
 
 
 def _mark(connection: Connection, sequences: Sequence[int], now: datetime) -> None:
-    # The size tells recovery whether a message was alone when the process died.
-    statement = update(message).where(message.c.sequence.in_(sequences))
-    connection.execute(statement.values(claimed_at=now, claim_size=len(sequences)))
+    connection.execute(update(message).where(message.c.sequence.in_(sequences)).values(claimed_at=now))
 
 
-def _free(connection: Connection, row: Row[Any], now: datetime) -> None:
+def _free(connection: Connection, row: Row[Any], now: datetime, *, was_alone: bool) -> None:
+    """Counted only where no other message, in whatever stage, can have been what killed the process."""
     record = rows.message_record(row)
-    interrupted = record.interrupted + (1 if row.claim_size == 1 else 0)
-    is_parked = interrupted > record.interrupted and retry.is_parked_after_interruption(interrupted)
+    interrupted = record.interrupted + (1 if was_alone else 0)
+    is_parked = was_alone and retry.is_parked_after_interruption(interrupted)
     changed: dict[str, Any] = {**NOT_IN_PROGRESS, "interrupted": interrupted, "is_alone": True}
     if is_parked:
         changed |= {

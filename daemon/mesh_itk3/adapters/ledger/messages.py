@@ -27,7 +27,7 @@ from mesh_itk3.ports import Entry, LedgerConflict, MessageKey, MessageRecord, Re
 
 IDS_AT_ONCE: Final = 500
 """In one IN list; SQLite takes 32,766 parameters, a plan stays good with far fewer."""
-NOT_IN_PROGRESS: Final = {"claimed_at": None, "claim_size": None}
+NOT_IN_PROGRESS: Final = {"claimed_at": None}
 
 _RECEIVED: Final = (
     "mailbox_id", "mesh_message_id", "workflow_id", "kind", "state", "received_at", "sender_mailbox_id", "local_id",

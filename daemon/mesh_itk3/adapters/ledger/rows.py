@@ -27,7 +27,7 @@ from mesh_itk3.ports import (
 
 _OWN_FORM: Final = frozenset({"kind", "state", "parked_from", "warnings"})
 _NOT_IN_RECORD: Final = frozenset(
-    {"sequence", "mailbox_id", "mesh_message_id", "claimed_at", "claim_size", "message_header_id_key", "document_id_key"}
+    {"sequence", "mailbox_id", "mesh_message_id", "claimed_at", "message_header_id_key", "document_id_key"}
 )
 _PAYLOAD: Final = frozenset({"payload_name", "payload_bytes", "payload_sha256"})
 _PLAIN: Final = tuple(

@@ -118,7 +118,6 @@ message = Table(
     Column("differs_from_first", Boolean, nullable=False, server_default=false()),
     # In progress: committed before anybody touches the bytes, cleared by the step that follows (or by recovery).
     Column("claimed_at", UtcTime),
-    Column("claim_size", Integer),
     UniqueConstraint("mesh_message_id", "mailbox_id", name="message_mesh_message_id"),
 )
 Index("message_by_state", message.c.mailbox_id, message.c.state, message.c.received_at)

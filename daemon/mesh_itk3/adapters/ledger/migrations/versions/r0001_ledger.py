@@ -73,7 +73,6 @@ def _make_message() -> None:
         *_names("duplicate_of"),
         *_flags("differs_from_first"),
         *_times("claimed_at"),
-        sa.Column("claim_size", sa.Integer),
         sa.UniqueConstraint("mesh_message_id", "mailbox_id", name="message_mesh_message_id"),
     )
     op.create_index("message_by_state", "message", ["mailbox_id", "state", "received_at"])
