@@ -35,7 +35,7 @@ def particulars_of(message: Message, document: Document, patient_match: str) -> 
         ("Workflow", message.workflow_id),
         ("MESH message", message.mesh_message_id),
         ("Message", message.header.message_header_id),
-        ("Document", document.document_id.rpartition("|")[2]),
+        ("Document", (document.document_id or "").rpartition("|")[2]),
         ("Replaces", document.replaces),
     )
 

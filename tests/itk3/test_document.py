@@ -61,6 +61,11 @@ def test_a_document_is_told_apart_by_its_identifier_else_its_id(row):
     assert the_document(bundle_id="the-id", **parts).document_id == expected
 
 
+def test_a_document_without_identifier_and_id_has_nothing_to_be_told_apart_by():
+    assert the_document(bundle_id="", identifier="").document_id is None
+    assert the_document(bundle_id="", identifier='<identifier><system value="s"/></identifier>').document_id is None
+
+
 def test_the_patient_is_the_one_that_the_composition_names():
     found = the_document(patient("somebody-else"), composition(), patient())
     assert found.patient.id == PATIENT_ID

@@ -36,12 +36,14 @@ class Document:
         return xml.value(self.element, "identifier/system"), xml.value(self.element, "identifier/value")
 
     @property
-    def document_id(self) -> str:
-        """What tells documents apart: `system|value` of Bundle.identifier, or `|Bundle.id` where that is missing; `|`
-        where both are.
+    def document_id(self) -> str | None:
+        """What tells documents apart: `system|value` of Bundle.identifier, or `|Bundle.id` where that is missing. None where
+        both are: such a document is never known by it, for all such documents are alike in it.
         """
         system, value = self.identifier
-        return f"{system or ''}|{value}" if value else f"|{self.bundle_id or ''}"
+        if value:
+            return f"{system or ''}|{value}"
+        return f"|{self.bundle_id}" if self.bundle_id else None
 
     @property
     def last_updated(self) -> str | None:
