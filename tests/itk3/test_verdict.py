@@ -147,7 +147,7 @@ HANDLING_ROWS = {
     ),
     "sender_reference_type": (
         a_message(specification=handling(SenderReference='<valueReference><reference value="abc"/></valueReference>')),
-        ("10007", "20013", "20013"),
+        ("10007", "10007", "20013"),
     ),
     "recipient_type_missing": (a_message(specification=handling(RecipientType=None)), ("10001", "10001", "20013")),
     "recipient_type_unusable": (
@@ -163,7 +163,15 @@ HANDLING_ROWS = {
         ("10010", "20013", "20013"),
     ),
     "local_extension_missing": (a_message(specification=handling(LocalExtension=None)), ("10001", "20013", "20013")),
-    "local_extension_missing (empty)": (a_message(specification=handling(LocalExtension="")), ("10001", "20013", "20013")),
+    "local_extension_unusable": (a_message(specification=handling(LocalExtension="")), ("10001", "10001", "20013")),
+    "local_extension_unusable (no value)": (
+        a_message(specification=handling(LocalExtension="<valueString/>")),
+        ("10001", "10001", "20013"),
+    ),
+    "local_extension_unusable (blank)": (
+        a_message(specification=handling(LocalExtension='<valueString value=" "/>')),
+        ("10001", "10001", "20013"),
+    ),
     "priority_present": (
         a_message(specification=handling(Priority='<valueCoding><code value="routine"/></valueCoding>')),
         ("10001", "20013", "20013"),
@@ -261,7 +269,6 @@ def test_a_waived_deviation_is_a_warning_by_the_name_of_its_rule(row):
 def test_standard_waives_exactly_what_it_is_said_to_waive():
     assert {rule.name for rule in RULES if STANDARD in rule.waived_in} == {
         "sender_reference_missing",
-        "sender_reference_type",
         "local_extension_missing",
         "priority_present",
         "message_definition_of_another_payload",
@@ -356,6 +363,15 @@ def test_a_receiver_without_an_ods_code_is_not_refused(after):
     assert verdict_on(a_message(receiver=receiver, after=after)).is_positive
 
 
+def test_a_practice_in_the_document_is_refused_only_without_any_receiver_be_it_a_person():
+    person = entry(f'<Practitioner><id value="{RECEIVER_ID}"/></Practitioner>', None)
+    receiver = f'<receiver><reference value="urn:uuid:{RECEIVER_ID}"/></receiver>'
+    to_a_person = verdict_on(a_message(receiver=receiver, after=person, documents=naming_practice("B82002")), strictness=STRICT)
+    assert to_a_person.is_positive
+    assert to_a_person.warnings == ("practice_in_document_differs",)
+    assert verdict_on(a_message(documents=naming_practice("B82002")), strictness=STRICT).code.value == "20010"
+
+
 def test_recipients_are_not_checked_where_our_own_codes_are_not_known():
     assert verdict_on(a_message(receiver_ods_code="B82002"), our_ods_codes=frozenset()).is_positive
 
@@ -388,12 +404,14 @@ def test_attachment_types_are_checked_only_against_a_list():
 
 REPLACES = '<relatesTo><code value="replaces"/><targetIdentifier><value value="old"/></targetIdentifier></relatesTo>'
 REPLACEMENT = a_message(documents=document(composition(relates_to=REPLACES) + patient()))
+WITHOUT_IDENTITY = a_message(documents=document(identifier="", bundle_id=""))
 KNOWN = {
     "20007": (a_message(), {"is_known_message": True}),
     "20007 (same bytes)": (a_message(), {"is_known_message": True, "is_known_document": True, "is_same_bytes": True}),
     "20008": (a_message(), {"is_known_document": True}),
     "20013 (replacement, known message)": (REPLACEMENT, {"is_known_message": True}),
     "20013 (replacement, known document)": (REPLACEMENT, {"is_known_document": True}),
+    "20013 (no identity at all)": (WITHOUT_IDENTITY, {"is_known_document": True}),
     "20007 (replacement, same bytes)": (REPLACEMENT, {"is_known_message": True, "is_same_bytes": True}),
 }
 

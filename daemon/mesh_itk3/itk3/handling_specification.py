@@ -136,6 +136,7 @@ def _sender_reference(part: etree._Element) -> Key:
 
 def _local_extension(part: etree._Element) -> Key:
     for child in part.iterchildren(tag=etree.Element):
-        if xml.local_name(child).startswith("value"):
-            return Key(present=True, value=child.get("value"))
+        value = (child.get("value") or "").strip()
+        if xml.local_name(child).startswith("value") and (value or len(child)):
+            return Key(present=True, value=value or None)
     return Key(present=True, problem="local_extension_empty")

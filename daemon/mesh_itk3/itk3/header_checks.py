@@ -215,8 +215,11 @@ def recipient_display(reading: Reading, _: Facts) -> Found:
 
 
 def local_missing(reading: Reading, _: Facts) -> Found:
-    key = reading.header.handling.local_extension
-    return _key_at(reading.header, "LocalExtension") if not key.present or key.problem else None
+    return _missing(reading, reading.header.handling.local_extension, "LocalExtension")
+
+
+def local_unusable(reading: Reading, _: Facts) -> Found:
+    return _unusable(reading, reading.header.handling.local_extension, "LocalExtension")
 
 
 def priority_present(reading: Reading, _: Facts) -> Found:

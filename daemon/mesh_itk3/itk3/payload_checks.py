@@ -34,14 +34,16 @@ def _is_replacement(reading: Reading) -> bool:
 
 
 def message_known(reading: Reading, facts: Facts) -> Found:
-    """A replacement is no duplicate, unless it is the very same bytes again."""
+    """A replacement is neither a known message nor a known document. Identical bytes again are 20007 all the same: a
+    message that was sent twice replaces nothing, and would be filed twice.
+    """
     is_duplicate = facts.is_known_message and (facts.is_same_bytes or not _is_replacement(reading))
     return (f"{reading.header.where}.id", "") if is_duplicate else None
 
 
 def document_known(reading: Reading, facts: Facts) -> Found:
     document = _document(reading)
-    if document is None or not facts.is_known_document or document.is_replacement:
+    if document is None or not facts.is_known_document or document.is_replacement or document.document_id is None:
         return None
     return f"{document.where}.identifier", ""
 
@@ -144,10 +146,10 @@ def _foreign_practice(reading: Reading, facts: Facts) -> str | None:
 
 
 def practice_without_receiver(reading: Reading, facts: Facts) -> Found:
-    where = None if reading.header.receiver_ods_codes else _foreign_practice(reading, facts)
+    where = None if reading.header.has_receiver else _foreign_practice(reading, facts)
     return (where, "") if where else None
 
 
 def practice_beside_receiver(reading: Reading, facts: Facts) -> Found:
-    where = _foreign_practice(reading, facts) if reading.header.receiver_ods_codes else None
+    where = _foreign_practice(reading, facts) if reading.header.has_receiver else None
     return (where, "") if where else None

@@ -70,11 +70,12 @@ RULES: Final = (
     _row("10005", "message_definition_instance", "release note 2.5.1", _STANDARD, header.definition_instance),
     _row("10001", "sender_reference_missing", "FHIR-SR-03", _STANDARD, header.reference_missing),
     _row("10007", "sender_reference_unusable", "FHIR-SR-03", _LENIENT, header.reference_unusable),
-    _row("10007", "sender_reference_type", _HANDLING, _STANDARD, header.reference_type),
+    _row("10007", "sender_reference_type", _HANDLING, _LENIENT, header.reference_type),
     _row("10001", "recipient_type_missing", "FHIR-SR-01", _LENIENT, header.recipient_missing),
     _row("10010", "recipient_type_unusable", _CODES, _LENIENT, header.recipient_unusable),
     _row("10010", "recipient_type_display", "ITK-RecipientType-1", _STANDARD, header.recipient_display),
     _row("10001", "local_extension_missing", "FHIR-SR-06", _STANDARD, header.local_missing),
+    _row("10001", "local_extension_unusable", "FHIR-SR-06", _LENIENT, header.local_unusable),
     _row("10001", "priority_present", "release note 2.5.0", _STANDARD, header.priority_present),
     _row("10008", "message_definition_of_another_payload", "FHIR-SR-05", _STANDARD, header.definition_of_another_payload),
     # Finer points of the MessageHeader
