@@ -22,6 +22,7 @@ IDS = ResponseIds(
     organization_id="0a0a0a0a-0000-4000-8000-000000000004",
     outcome_id="0a0a0a0a-0000-4000-8000-000000000005",
 )
+CAPS = Caps()
 NOW = datetime(2024, 1, 2, 3, 4, 5, 678, tzinfo=UTC)
 ALL_CODES = [*InfrastructureCode, *BusinessCode]
 
@@ -165,7 +166,8 @@ REFERENCES = {
     "255": ("x" * 255, "x" * 255),
     "256": ("x" * 256, "None"),
     "control characters": ("a\x00b", "None"),
-    "line end": ("a\nb", "None"),
+    "tab and line ends": ("a\tb\nc\rd\r\n", "a\tb\nc\rd\r\n"),
+    "not a character": ("a\ufffeb", "None"),
     "half a surrogate": ("\ud800", "None"),
 }
 
@@ -174,6 +176,16 @@ REFERENCES = {
 def test_the_sender_reference_is_echoed_or_none(row):
     given_reference, echoed = REFERENCES[row]
     assert read_back(a_response(sender_reference=given_reference)).sender_reference == echoed
+
+
+def test_tabs_and_line_ends_of_a_sender_reference_go_out_as_character_references():
+    assert b'<valueString value="a&#9;b&#10;c&#13;d"/>' in a_response(sender_reference="a\tb\nc\rd")
+
+
+def test_a_sender_reference_comes_back_as_it_was_received():
+    received = read_message(a_message(specification=handling(SenderReference='<valueString value="a&#9;b&#10;c"/>')), CAPS)
+    given_reference = received.header.handling.sender_reference.value
+    assert read_back(a_response(sender_reference=given_reference)).sender_reference == given_reference == "a\tb\nc"
 
 
 def test_an_answer_is_asked_for_only_on_demand():

@@ -36,8 +36,9 @@ _RFC4122: Final = "https://tools.ietf.org/html/rfc4122"
 _DECLARATION: Final = b'<?xml version="1.0" encoding="UTF-8"?>\n'
 _MAX_DIAGNOSTICS: Final = 1000
 _DEFAULT_NAMESPACE: Final[Any] = {None: xml.FHIR}
-# What XML 1.0 cannot hold, line ends included: they would not come back as they went out.
-_NOT_XML = re.compile("[^ -\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+# What XML 1.0 cannot hold even as a character reference.
+_NOT_XML = re.compile("[^\t\n\r -\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+_NOT_ON_ONE_LINE = re.compile(f"{_NOT_XML.pattern}|[\t\n\r]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,14 +172,16 @@ def _answered(answers: str | None) -> str:
 
 
 def _echo(sender_reference: str | None) -> str:
-    """Exactly what was received, or `None` where that cannot stand in a response (absent, empty, too long, no XML text)."""
+    """Exactly what was received, or `None` where that cannot stand in a response (absent, empty, too long, no XML text).
+    Tabs and line ends go out as character references, for a parser makes blanks of bare ones.
+    """
     text = sender_reference or ""
     is_usable = text.strip() and len(text) <= handling_specification.MAX_SENDER_REFERENCE and not _NOT_XML.search(text)
     return text if is_usable else NO_SENDER_REFERENCE
 
 
 def _legal(diagnostics: str | None) -> str:
-    return _NOT_XML.sub(" ", diagnostics or "").strip()[:_MAX_DIAGNOSTICS]
+    return _NOT_ON_ONE_LINE.sub(" ", diagnostics or "").strip()[:_MAX_DIAGNOSTICS]
 
 
 # ------------------------------------------------------------------------------------------- reading
