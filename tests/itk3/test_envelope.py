@@ -192,6 +192,79 @@ def test_a_json_primitive_may_have_an_extension_and_no_value():
     assert [part.element.get("id") for part in found.all("name/given")] == ["g", None]
 
 
+def json_with(header: dict = {}, **flags) -> bytes:  # noqa: B006
+    content = json.loads(in_json(MESSAGE))
+    content["entry"][0]["resource"].update(header)
+    for key in content["entry"][0]["resource"]["extension"][0]["extension"]:
+        key.update(flags.get(key["url"], {}))
+    return json.dumps(content).encode()
+
+
+NO_STRINGS = {"list": ["a"], "two": ["a", "b"], "boolean": True, "number": 123, "object": {"a": 1}, "null": None, "float": 1.5}
+
+
+@pytest.mark.parametrize("row", NO_STRINGS)
+def test_a_json_id_that_is_no_string_is_no_id(row):
+    reading = read_message(json_with({"id": NO_STRINGS[row]}), CAPS)
+    verdict = judge(reading, Facts())
+    assert reading.header.message_header_id is None
+    assert (verdict.code.value, verdict.rule) == ("20006", "message_header_id_missing")
+
+
+def test_a_json_value_of_another_type_is_no_value():
+    assert judge(read_message(json_with({"timestamp": 2024}), CAPS), Facts()).rule == "timestamp_missing"
+    assert judge(read_message(json_with({"event": {"system": True, "code": 3}}), CAPS), Facts()).rule == "event_missing"
+    flag_as_text = json_with(InfAckRequested={"valueBoolean": "true"})
+    assert judge(read_message(flag_as_text, CAPS), Facts()).rule == "inf_ack_unusable"
+
+
+def json_with_narrative(div: str) -> bytes:
+    return json_with({"text": {"status": "additional", "div": div}})
+
+
+def test_levels_of_a_json_narrative_count():
+    deep = "<div>" + "<b>" * 1500 + "</b>" * 1500 + "</div>"
+    reading = read_message(json_with_narrative(deep), CAPS)
+    assert [(fault.code.value, fault.rule) for fault in reading.faults] == [("10009", "depth")]
+    assert reading.header.message_header_id == HEADER_ID
+    # Neither the JSON nor the narrative is too deep for itself.
+    together = "<div>" + "<b>" * 198 + "</b>" * 198 + "</div>"
+    assert [fault.rule for fault in read_message(json_with_narrative(together), CAPS).faults] == ["depth"]
+
+
+def test_elements_of_a_json_narrative_count():
+    caps = Caps(max_marks=10_000)
+    reading = read_message(json_with_narrative("<div>" + "<b/>" * 9_000 + "</div>"), caps)
+    assert reading.faults == ()
+    many = json_with_narrative("<div>" + "<b/>" * 10_000 + "</div>")
+    for raw in (many, many.replace(b"<b/>", b"\\u003cb/>")):
+        reading = read_message(raw, caps)
+        assert [(fault.code.value, fault.rule) for fault in reading.faults] == [("10009", "too_many_elements")]
+        assert reading.header.message_header_id == HEADER_ID
+
+
+# --------------------------------------------------------------------------------------------- is it a response
+
+
+RESPONSE = event("ITK008M", "ITK Response")
+ARE_RESPONSES = {
+    "no": (MESSAGE, False),
+    "the one header": (a_message(event=RESPONSE), True),
+    "a second header": (a_message(after=entry(message_header(event=RESPONSE), None)), True),
+    "the first of two": (a_message(event=RESPONSE, after=entry(message_header(), None)), True),
+    "a second event": (a_message(event=event() + RESPONSE), True),
+    "in JSON": (in_json(a_message(event=RESPONSE)), True),
+    "not well-formed": (a_message(event=RESPONSE)[:-20], True),
+    "inside the document": (a_message(documents=document(entry(message_header(event=RESPONSE), None) + composition())), False),
+}
+
+
+@pytest.mark.parametrize("row", ARE_RESPONSES)
+def test_a_message_is_a_response_if_any_of_its_headers_is(row):
+    raw, is_response = ARE_RESPONSES[row]
+    assert read_message(raw, CAPS).is_response is is_response
+
+
 # --------------------------------------------------------------------------------------------- references, document
 
 
@@ -376,7 +449,7 @@ def test_a_damaged_message_always_gets_one_verdict(raw, max_bytes):
         assert reading.header.handling.inf_ack in (True, False, None)
         if reading.envelope is not None and reading.envelope.document is not None:
             found = reading.envelope.document
-            assert found.document_id
+            assert found.document_id != ""
             assert found.attachments == found.attachments
             assert found.patient_identity == found.patient_identity
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import tracemalloc
 
 import pytest
@@ -209,6 +210,38 @@ def test_an_oversize_message_without_a_readable_header_takes_constant_memory_too
     peak, header = peak_of_reading(HEADLESS[row])
     assert header == (None, None, None, None, None)
     assert peak < 600_000
+
+
+def test_a_json_header_without_an_end_is_cut_at_its_cap():
+    content = json.loads(JSON_FIRST)
+    content["entry"][0]["resource"]["zzz"] = [{"a": 1}] * 20_000
+    raw = json.dumps(content).encode()
+    reading = read_oversize(pieces(raw, 1000), Caps(max_header_bytes=3000))
+    assert known(reading.header)[:4] == WHOLE[:4]
+
+
+def test_broken_json_of_very_many_commas_takes_little_memory():
+    raw = b'{"resourceType":"Bundle","entry":[{"resource":{"resourceType":"MessageHeader","id":"x","a":[' + b"1," * 60_000
+    tracemalloc.start()
+    try:
+        header = read_message(raw, CAPS).header
+        assert header.message_header_id == "x"
+        assert tracemalloc.get_traced_memory()[1] < 8 * len(raw)
+    finally:
+        tracemalloc.stop()
+
+
+def test_what_stands_before_the_first_mistake_of_a_json_header_is_read_however_much_follows():
+    raw = JSON_FIRST.replace(b'"event"', b'"x" "y": [' + b"1," * 1000 + b'1], "event"', 1)
+    assert known(read_message(raw, CAPS).header)[:4] == WHOLE[:4]
+
+
+@pytest.mark.parametrize("odd", [b"[[1]]", b'{"a b": 1}', b'"\\u0001"', b'{"a":' * 150 + b"1" + b"}" * 150])
+def test_one_odd_property_of_a_json_header_costs_no_more_than_itself(odd):
+    raw = JSON_FIRST.replace(b'"event"', b'"odd": ' + odd + b', "event"', 1)
+    reading = read_message(raw, Caps(max_depth=100))
+    assert reading.faults[0].code.value == "10009"
+    assert known(reading.header) == WHOLE
 
 
 def test_a_header_without_an_end_is_cut_at_its_cap():

@@ -12,7 +12,7 @@ from lxml import etree
 from mesh_itk3.itk3 import xml
 from mesh_itk3.itk3.document import Document
 from mesh_itk3.itk3.json_form import parse_json
-from mesh_itk3.itk3.message_header import MessageHeader, read_message_header
+from mesh_itk3.itk3.message_header import RESPONSE_EVENT, MessageHeader, read_message_header
 from mesh_itk3.itk3.resource import References, Resource, entries_of, is_bundle
 from mesh_itk3.itk3.response_codes import InfrastructureCode
 from mesh_itk3.itk3.salvage import salvage_header
@@ -122,6 +122,14 @@ class Reading:
     """None where the bytes are no bundle that can be read."""
     faults: tuple[Fault, ...] = ()
 
+    @property
+    def is_response(self) -> bool:
+        """Whether any MessageHeader of the outer bundle, however many there are, has the event ITK008M: nothing negative is
+        ever answered then. Of a bundle that could not be read whole it is the first MessageHeader that counts.
+        """
+        headers = self.envelope.message_headers if self.envelope else ()
+        return self.header.is_response or any(RESPONSE_EVENT in found.values("event/code") for found in headers)
+
 
 def read_message(raw: bytes, caps: Caps) -> Reading:
     """Reads a message of any bytes. More than `caps.max_bytes`: only its header is read, and the fault is 20015."""
@@ -149,10 +157,11 @@ def read_oversize(chunks: Iterable[bytes], caps: Caps) -> Reading:
 def _parse(raw: bytes, caps: Caps) -> tuple[etree._Element, str]:
     start = raw[:1024].lstrip()[:1]
     # Counting runs at memory speed, and before anything is built.
-    if sum(map(raw.count, _MARKS_OF_JSON if start == b"{" else _MARKS_OF_XML)) > caps.max_marks:
+    marks = sum(map(raw.count, _MARKS_OF_JSON if start == b"{" else _MARKS_OF_XML))
+    if marks > caps.max_marks:
         raise xml.Unreadable("too_many_elements")
     if start == b"{":
-        return parse_json(raw, caps.max_depth), "json"
+        return parse_json(raw, caps.max_depth, caps.max_marks - marks), "json"
     if not raw.strip():
         raise xml.Unreadable("empty")
     return xml.parse_xml(raw, caps.max_depth), "xml"

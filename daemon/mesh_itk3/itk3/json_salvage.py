@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import deque
 from typing import Any, Final
 
 import msgspec
@@ -13,6 +14,7 @@ from mesh_itk3.itk3.xml import Unreadable
 
 _STRUCTURE = re.compile(rb'["{}\[\],:]')
 _STRING_END = re.compile(rb'(?>[^"\\]+|\\.)*+"', re.DOTALL)
+_TOKEN = re.compile(rb'"(?>[^"\\]+|\\.)*+(?:"|\Z)|[{}\[\],]', re.DOTALL)
 _ERROR_AT = re.compile(r"byte (\d+)")
 
 _MAX_DEPTH: Final = 64
@@ -42,7 +44,6 @@ class JsonScanner:
         self._entries = 0
         self._resource_at: int | None = None
         self._is_header: bool | None = None
-        self._safe: list[tuple[int, bytes]] = []
         self._found: bytes | None = None
 
     # ---------------------------------------------------------------------------------------- feeding
@@ -53,9 +54,14 @@ class JsonScanner:
         self._buffer += chunk
         while self._found is None and self._marks < _MAX_MARKS and self._step():
             self._marks += 1
-        if self._resource_at is not None and self._at - self._resource_at > self._max_header_bytes:
-            self._give_up_resource()
+            self._cap_resource()
+        self._cap_resource()
         return self._found is not None or self._marks >= _MAX_MARKS
+
+    def _cap_resource(self) -> None:
+        """A header is kept as far as the cap; another resource, or one that has not said what it is, not at all."""
+        if self._resource_at is not None and self._at - self._resource_at > self._max_header_bytes:
+            self._end_resource(self._resource_at + self._max_header_bytes)
 
     def _drop_read(self) -> None:
         keep_from = self._at if self._resource_at is None else min(self._resource_at, self._at)
@@ -109,7 +115,6 @@ class JsonScanner:
             self._close(at)
         elif mark == b",":
             self._is_key = self._kind() == b"{"
-            self._note_safe(at)
         else:
             self._is_key = False
 
@@ -126,7 +131,7 @@ class JsonScanner:
         if self._kinds == [b"{", b"[", b"{"] and self._keys[0] == b"entry":
             self._entries += 1
         if self._is_at_resource() and self._resource_at is None:
-            self._resource_at, self._is_header, self._safe = at, None, []
+            self._resource_at, self._is_header = at, None
 
     def _is_at_resource(self) -> bool:
         return self._kinds == [b"{", b"[", b"{", b"{"] and self._keys[0] == b"entry" and self._keys[2] == b"resource"
@@ -139,14 +144,6 @@ class JsonScanner:
             self._keys.pop()
         self._depth = max(0, self._depth - 1)
         self._is_key = False
-        self._note_safe(at + 1)
-
-    def _note_safe(self, at: int) -> None:
-        """Remembers where the resource could be cut, and what would close it there."""
-        if self._resource_at is None or not _RESOURCE_DEPTH <= self._depth <= _MAX_DEPTH:
-            return
-        closers = b"".join(b"}" if kind == b"{" else b"]" for kind in reversed(self._kinds[_RESOURCE_DEPTH - 1 :]))
-        self._safe.append((at - self._resource_at, closers))
 
     def _take_string(self, text: bytes) -> None:
         if self._depth > _MAX_DEPTH or not self._keys:
@@ -169,7 +166,6 @@ class JsonScanner:
 
     def _give_up_resource(self) -> None:
         self._resource_at = None
-        self._safe = []
 
     def header(self) -> etree._Element | None:
         """The MessageHeader, whole or as far as the message goes."""
@@ -177,26 +173,43 @@ class JsonScanner:
         if found is None and self._resource_at is not None and self._is_header:
             self.where = f"Bundle.entry[{self._entries - 1}].resource"
             found = self._buffer[self._resource_at :]
-        content = None if found is None else _decode(found, self._safe)
+        content = None if found is None else _decode(found)
         try:
             return None if content is None else element_of(content)
         except Unreadable:
             return None
 
 
-def _decode(text: bytes, safe: list[tuple[int, bytes]]) -> dict[str, Any] | None:
+def _decode(text: bytes) -> dict[str, Any] | None:
     """The object, or as much of it as stands before the first mistake."""
     try:
         return _object(text)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         told = _ERROR_AT.search(str(error))
         end = int(told.group(1)) if told else len(text)
-    for at, closers in reversed([cut for cut in safe if cut[0] <= end][-_MAX_DEPTH:]):
+    for at, closers in reversed(_cuts(text[:end])):
         try:
             return _object(text[:at] + closers)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             continue
     return None
+
+
+def _cuts(text: bytes) -> deque[tuple[int, bytes]]:
+    """The last places where the object could be cut, and what would close it there."""
+    cuts: deque[tuple[int, bytes]] = deque(maxlen=_MAX_DEPTH)
+    closers = bytearray()
+    for found in _TOKEN.finditer(text):
+        mark = found.group()
+        if mark in b"{[":
+            closers += b"}" if mark == b"{" else b"]"
+        elif mark in b"}]":
+            del closers[-1:]
+        elif mark != b",":  # a string; one without an end is not the last place
+            continue
+        if mark not in b"{[" and 0 < len(closers) <= _MAX_DEPTH:
+            cuts.append((found.start() + (mark != b","), bytes(reversed(closers))))
+    return cuts
 
 
 def _object(text: bytes) -> dict[str, Any] | None:

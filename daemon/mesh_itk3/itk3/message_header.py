@@ -61,7 +61,7 @@ class MessageHeader:
 
     @property
     def is_response(self) -> bool:
-        """Whether this is an ITK008M, wherever it came in: never answered negatively."""
+        """Whether this one is an ITK008M. Whether to answer is `Reading.is_response`: a message may hold several headers."""
         return self.event_code == RESPONSE_EVENT
 
 

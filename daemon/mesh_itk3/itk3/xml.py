@@ -98,9 +98,14 @@ def parse_xml(raw: bytes, max_depth: int) -> etree._Element:
         raise Unreadable("not_well_formed", f"line {error.lineno}" if error.lineno else "Bundle") from error
     except ValueError as error:
         raise Unreadable("not_well_formed") from error
+    check_depth(root, max_depth)
+    return root
+
+
+def check_depth(root: etree._Element, max_depth: int) -> None:
+    """Levels of elements. Raises Unreadable."""
     if _is_deeper_than(max_depth)(root):
         raise Unreadable("depth")
-    return root
 
 
 def hardened_parser(*, recover: bool = False) -> etree.XMLParser:
