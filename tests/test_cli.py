@@ -2,7 +2,6 @@
 
 import json
 import os
-import stat
 import subprocess
 import sys
 import threading
@@ -23,6 +22,7 @@ from mesh_itk3.commands.respond import decision
 from mesh_itk3.itk3.response_codes import BusinessCode
 from mesh_itk3.lifecycle import ResponseState, State
 from mesh_itk3.ports import (
+    CertificateUnusable,
     Changes,
     CredentialsRejected,
     Entry,
@@ -38,9 +38,11 @@ from mesh_itk3.ports import (
     StoredPayload,
 )
 from mesh_itk3.reasons import Reason
+from support.unprivileged import let_others_enter
 
 NOW = datetime(2025, 1, 2, 10, 0, tzinfo=UTC)
 MAILBOX = "X26ABC2"
+CERTIFICATE_FILES = {"client_certificate": "client.pem", "client_key": "client.key"}
 
 
 # ------------------------------------------------------------------------------------------------ a place to work in
@@ -682,8 +684,13 @@ class Shaking:
 
 @pytest.mark.parametrize(
     ("error", "outcome"),
-    [(None, "ok"), (CredentialsRejected(), "failed"), (MailboxUnavailable("timeout"), "failed")],
-    ids=["answered", "refused", "away"],
+    [
+        (None, "ok"),
+        (CredentialsRejected(), "failed"),
+        (CertificateUnusable(), "failed"),
+        (MailboxUnavailable("timeout"), "failed"),
+    ],
+    ids=["answered", "refused", "certificate", "away"],
 )
 def test_handshake_is_judged_and_the_connection_closed(error, outcome):
     mailbox = Shaking(error)
@@ -744,14 +751,35 @@ def test_certificate_that_is_none_fails(tmp_path):
 # ------------------------------------------------------------------------------------------------ root
 
 
+def give_away(place):
+    """The ledger is somebody else's, as under systemd."""
+    nobody = 65534
+    let_others_enter(place.directory)
+    for path in (place.state, *place.state.iterdir()):
+        os.chown(path, nobody, nobody)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can act as somebody else")
+@pytest.mark.parametrize("closed", ["client.pem", "client.key", "mesh-itk3.toml"])
+def test_check_by_root_finds_what_the_service_may_not_read(with_ledger, closed):
+    a_certificate(with_ledger.directory, days=400)
+    text = with_ledger.config.read_text(encoding="utf-8")
+    files = [f'{key} = "{with_ledger.directory}/{name}"' for key, name in CERTIFICATE_FILES.items()]
+    with_ledger.config.write_text(text.replace("[mesh]", "\n".join(["[mesh]", *files])), encoding="utf-8")
+    for name in ("mesh-itk3.toml", *CERTIFICATE_FILES.values()):
+        (with_ledger.directory / name).chmod(0o600 if name == closed else 0o644)
+    give_away(with_ledger)
+    done = with_ledger.run("check", "--offline")
+    assert done.returncode == 1
+    (cross,) = [line for line in done.stdout.splitlines() if line.startswith("✗") and "expired" not in line]
+    assert cross.startswith("✗ configuration:" if closed.endswith("toml") else "✗ certificate: cannot be read")
+    assert "Let nobody read" in done.stdout
+
+
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can act as somebody else")
 def test_root_leaves_no_file_of_its_own_beside_somebody_elses_ledger(with_ledger):
-    nobody = 65534
     take(with_ledger, "M1", State.AWAITING_DECISION)
-    for path in (*with_ledger.directory.parents[:-2], with_ledger.directory):
-        path.chmod(path.stat().st_mode | stat.S_IXOTH)
-    for path in (with_ledger.state, *with_ledger.state.iterdir()):
-        os.chown(path, nobody, nobody)
+    give_away(with_ledger)
     done = with_ledger.run("respond", "M1", "30001", "--by", "Jo")
     assert done.returncode == 0, done.stderr
-    assert {path.stat().st_uid for path in with_ledger.state.iterdir()} == {nobody}
+    assert {path.stat().st_uid for path in with_ledger.state.iterdir()} == {65534}

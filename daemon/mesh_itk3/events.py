@@ -116,7 +116,13 @@ CERTIFICATE_EXPIRING = Event(
     "The client certificate expires soon.",
     "Order a new certificate now (about five working days).",
 )
-PAYLOADS_SWEPT = Event("payloads.swept", "info", "Payload files that no message names were removed.")
+PAYLOADS_SWEPT = Event("payloads.swept", "info", "Payload files that a crash had left were removed.")
+PAYLOADS_UNEXPLAINED = Event(
+    "payloads.unexplained",
+    "warning",
+    "Payload files that no message of this ledger explains are kept.",
+    "If the ledger is new or restored, or two share the directory: they may be the only copies. Look before removing any.",
+)
 
 # ------------------------------------------------------------------------------------------------ a mailbox
 MAILBOX_HANDSHAKE = Event("mailbox.handshake", "info", "MESH answered the handshake.")
@@ -131,7 +137,7 @@ MAILBOX_RECOVERED = Event("mailbox.recovered", "info", "MESH can be reached agai
 CREDENTIALS_REJECTED = Event(
     "credentials.rejected",
     "error",
-    "MESH refuses this mailbox's credentials.",
+    "MESH refuses this mailbox's credentials, or the certificate files cannot be used here (`reason`).",
     "Check password, shared key, certificate and the clock of this machine.",
 )
 

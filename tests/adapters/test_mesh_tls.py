@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from mesh_itk3.adapters.mesh_mailbox import MeshMailbox
-from mesh_itk3.ports import CredentialsRejected, MailboxUnavailable, Outgoing, SendUnresolved
+from mesh_itk3.ports import CertificateUnusable, CredentialsRejected, MailboxUnavailable, Outgoing, SendUnresolved
 from support.sandbox import PRACTICE, connection
 
 
@@ -219,8 +219,14 @@ def test_a_certificate_that_cannot_be_used_is_for_an_operator(authorities, serve
     if content == "encrypted key":
         certificate.write_bytes(_pem(right.certificate) + _key_pem(right.key, serialization.BestAvailableEncryption(b"secret")))
 
-    with closing(a_mailbox(server, right.file, client_certificate=certificate)) as practice, pytest.raises(CredentialsRejected):
-        practice.handshake()
+    with closing(a_mailbox(server, right.file, client_certificate=certificate)) as practice:
+        with pytest.raises(CertificateUnusable) as unusable:
+            practice.handshake()
+        with pytest.raises(CertificateUnusable):
+            practice.send(Outgoing(PRACTICE, "W", "L-1", b"x"))
+
+    assert unusable.value.reason == "certificate_unusable"
+    assert server.paths == []
 
 
 def test_proxies_and_netrc_of_the_environment_are_ignored(authorities, serve, monkeypatch, tmp_path):

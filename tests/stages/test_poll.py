@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from mesh_itk3.ports import CredentialsRejected
+from mesh_itk3.ports import CertificateUnusable, CredentialsRejected
 from mesh_itk3.stages.poll import handshake_if_due, poll
 from support.fake_mailbox import FakeMailbox, a_mesh_message
 from support.stage_world import PRACTICE, a_small_daemon
@@ -23,6 +23,13 @@ def test_failures_are_counted_for_status(tmp_path):
     poll(daemon.collector)
     state = daemon.ledger.mailbox_state(PRACTICE)
     assert (state.failures, state.reason) == (2, "credentials_rejected")
+
+
+def test_a_certificate_that_cannot_be_loaded_here_is_not_said_to_be_refused_by_mesh(tmp_path):
+    daemon = a_small_daemon(tmp_path, FakeMailbox(fails_on="pages", error=CertificateUnusable()))
+    poll(daemon.collector)
+    assert [line["reason"] for line in daemon.said("credentials.rejected")] == ["certificate_unusable"]
+    assert daemon.ledger.mailbox_state(PRACTICE).reason == "certificate_unusable"
 
 
 def test_the_time_of_a_poll_is_noted_also_when_it_failed(tmp_path):

@@ -20,7 +20,7 @@ from mesh_client import DEP_ENDPOINT, INT_ENDPOINT, LIVE_ENDPOINT, Endpoint, Mes
 from pydantic import SecretStr
 
 from mesh_itk3.adapters.mesh_errors import is_html, is_temporary, translated
-from mesh_itk3.ports import CredentialsRejected, MailboxUnavailable
+from mesh_itk3.ports import CertificateUnusable, MailboxUnavailable
 
 Answer = TypeVar("Answer")
 
@@ -219,8 +219,8 @@ class MeshSession:
         self._closing = threading.Event()
 
     def client(self) -> MeshClient:
-        """The one of this thread. Raises CredentialsRejected where certificate or key cannot be used; MailboxUnavailable
-        after close.
+        """The one of this thread. Raises CertificateUnusable where certificate, key or CA file cannot be loaded;
+        MailboxUnavailable after close.
         """
         client: MeshClient | None = getattr(self._own, "client", None)
         if self._closing.is_set():
@@ -234,7 +234,7 @@ class MeshSession:
         try:
             client = pinned_client(self.connection)
         except OSError as error:  # ssl.SSLError too
-            raise CredentialsRejected("client certificate, key or CA file cannot be used") from error
+            raise CertificateUnusable from error
         with self._lock:
             for thread in [thread for thread in self._clients if not thread.is_alive()]:
                 self._clients.pop(thread).close()  # type: ignore[no-untyped-call]

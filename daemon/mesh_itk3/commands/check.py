@@ -11,8 +11,8 @@ from pathlib import Path
 from mesh_itk3.commands import checks_here
 from mesh_itk3.commands.console import Exit, counted, print_json, say, shown
 from mesh_itk3.commands.finding import Finding, good, noted, wrong
-from mesh_itk3.commands.opened import become_owner, read_settings
-from mesh_itk3.ports import CredentialsRejected, Mailbox, MailboxUnavailable
+from mesh_itk3.commands.opened import become_owner, read_settings, user_name
+from mesh_itk3.ports import CertificateUnusable, CredentialsRejected, Mailbox, MailboxUnavailable
 from mesh_itk3.registry import registry_of
 from mesh_itk3.settings import Settings
 from mesh_itk3.settings_advice import advice
@@ -47,12 +47,14 @@ def _findings(config: Path, credentials: Path | None, *, offline: bool) -> Itera
     )
     yield good("credentials", "shared key and a password for each mailbox are there")
     yield from (noted("advice", line) for line in advice(config, credentials, os.environ))
+    # From here on as the service: it reads configuration, certificate and key with its own rights, and so do its handlers.
+    # Secrets have been read; those systemd hands over as values. Before the first run nobody owns a ledger: then as root.
+    become_owner(settings)
+    yield from checks_here.configuration_file(config)
     yield from checks_here.certificate(settings)
     yield from checks_here.handlers(registry_of(settings))
-    # Before we act as the ledger's owner: under systemd the client key is readable to root alone.
     if not offline:
         yield from _handshakes(settings)
-    become_owner(settings)
     yield from checks_here.ledger(settings)
     yield from checks_here.payload_directory(settings)
     yield from checks_here.register(settings)
@@ -85,6 +87,12 @@ def handshake(settings: Settings, mailbox_id: str, build: BuildMailbox) -> Findi
             mailbox.handshake()
         finally:
             mailbox.close()
+    except CertificateUnusable as unusable:
+        return wrong(
+            check,
+            f"its certificate files cannot be used ({type(unusable.__cause__).__name__})",
+            f"Let {user_name()} read [mesh] client_certificate, client_key and ca_file, all PEM, the key without a passphrase.",
+        )
     except CredentialsRejected:
         return wrong(
             check,
@@ -95,10 +103,6 @@ def handshake(settings: Settings, mailbox_id: str, build: BuildMailbox) -> Findi
         return wrong(
             check, f"MESH cannot be reached ({away.reason})", "Look at network, proxy, firewall and NHS service status."
         )
-    except (OSError, ValueError) as unreadable:
-        return wrong(
-            check,
-            f"its certificate files cannot be used ({type(unreadable).__name__})",
-            "Look at [mesh] certificate, key and ca_file.",
-        )
+    except ValueError as unusable:  # MeshConnection names the field, never its value
+        return wrong(check, f"cannot be asked: {unusable}", "Look at [mesh] and at the mailbox's table.")
     return good(check, "MESH answered the handshake")

@@ -10,9 +10,16 @@ from pathlib import Path
 from mesh_itk3.adapters.certificate import EXPIRES_SOON
 from mesh_itk3.commands.console import counted
 from mesh_itk3.commands.finding import Finding, good, noted, wrong
+from mesh_itk3.commands.opened import user_name
 from mesh_itk3.ports import LedgerUnavailable, RegisterUnusable
 from mesh_itk3.registry import Found, Registry
 from mesh_itk3.settings import LedgerSettings, Settings
+
+
+def configuration_file(config: Path) -> Iterator[Finding]:
+    """Whether the service may read it, too: root, who has read it, may read everything."""
+    if not os.access(config, os.R_OK):
+        yield wrong("configuration", f"{config} is not readable by {user_name()}", f"Let {user_name()} read it.")
 
 
 def certificate(settings: Settings) -> Iterator[Finding]:
@@ -34,7 +41,7 @@ def certificate_finding(certificate_file: Path, key_file: Path, now: datetime) -
         found = x509.load_pem_x509_certificate(certificate_file.read_bytes())
         key = load_pem_private_key(key_file.read_bytes(), password=None)
     except OSError as error:
-        return wrong(check, f"cannot be read: {error.strerror}", f"Let this user read {certificate_file} and {key_file}.")
+        return wrong(check, f"cannot be read: {error.strerror}", f"Let {user_name()} read {certificate_file} and {key_file}.")
     except TypeError:
         return wrong(
             check, "the key is protected by a passphrase", f"Write {key_file} without one, readable to the service only."
@@ -115,7 +122,7 @@ def _place(check: str, directory: Path, text: str) -> Finding:
     if there.is_dir() and os.access(there, os.W_OK | os.X_OK, effective_ids=os.access in os.supports_effective_ids):
         return good(check, text)
     return wrong(
-        check, f"{there} cannot be written by this user", "Run this as the service's user (or as root), or mend its owner."
+        check, f"{there} cannot be written by {user_name()}", "Run this as the service's user (or as root), or mend its owner."
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pwd
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -33,6 +34,14 @@ def existing_ledger(settings: Settings) -> Iterator[Ledger]:
         raise LedgerUnavailable(f"{settings.ledger.shown}: {unusable}") from None
     with closing(ledger):
         yield ledger
+
+
+def user_name() -> str:
+    """Whose rights this process has, for a person."""
+    try:
+        return pwd.getpwuid(os.geteuid()).pw_name
+    except KeyError:
+        return f"user {os.geteuid()}"
 
 
 def become_owner(settings: Settings) -> None:

@@ -84,11 +84,10 @@ def handshake_if_due(mailbox: Mailbox, ledger: Ledger, clock: Clock, *, at_once:
 
 def mailbox_failed(ledger: Ledger, state: MailboxState, error: CredentialsRejected | MailboxUnavailable) -> None:
     """Says it when it begins or changes, not at every poll: a dead endpoint is one line, and a count in `status`."""
-    reason = error.reason if isinstance(error, MailboxUnavailable) else "credentials_rejected"
     event = events.MAILBOX_UNAVAILABLE if isinstance(error, MailboxUnavailable) else events.CREDENTIALS_REJECTED
-    if state.failures == 0 or state.reason != reason:
-        events.emit(event, mailbox_id=state.mailbox_id, reason=reason)
-    ledger.record_mailbox_state(replace(state, failures=state.failures + 1, reason=reason))
+    if state.failures == 0 or state.reason != error.reason:
+        events.emit(event, mailbox_id=state.mailbox_id, reason=error.reason)
+    ledger.record_mailbox_state(replace(state, failures=state.failures + 1, reason=error.reason))
 
 
 def mailbox_answered(ledger: Ledger, clock: Clock, state: MailboxState) -> None:
