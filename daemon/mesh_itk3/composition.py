@@ -33,6 +33,7 @@ from mesh_itk3.stages.dispatch import dispatch
 from mesh_itk3.stages.interpret import interpret
 from mesh_itk3.stages.poll import handshake_if_due, mailbox_failed, poll
 from mesh_itk3.stages.respond import respond, track
+from mesh_itk3.stages.sweep import has_kept_payloads, sweep
 from mesh_itk3.stages.world import Practice, World
 
 RENEW_LEASE_S: Final = 20.0
@@ -148,11 +149,17 @@ class Daemon:
             self.greeted.add(mailbox_id)
 
     def sweep(self) -> None:
-        """Removes payload files that no row names: what a crash between payload and ledger leaves (design rule 3)."""
-        names = list(self.payloads.orphans(self.clock.now() - ORPHANS_OLDER_THAN))
-        swept = self.ledger.sweep(names, self.payloads.discard) if names else 0
-        if swept:
-            events.emit(events.PAYLOADS_SWEPT, count=swept)
+        """Removes what a crash between payload and ledger has left of the mailboxes whose lease is held. Raises
+        HeldByAnother.
+        """
+        self.renew()
+        for mailbox_id in self.mailbox_ids:
+            swept = sweep(self.ledger, self.payloads, mailbox_id, self.clock.now() - ORPHANS_OLDER_THAN)
+            if swept.removed:
+                events.emit(events.PAYLOADS_SWEPT, mailbox_id=mailbox_id, count=swept.removed)
+            if swept.unexplained:
+                events.emit(events.PAYLOADS_UNEXPLAINED, mailbox_id=mailbox_id, count=swept.unexplained)
+            self.progress.beat()
 
     def look_at_certificate(self) -> None:
         """Says daily that the client certificate runs out soon, while there is time to order another."""
@@ -316,6 +323,8 @@ def _practice(settings: Settings, mailbox_id: str) -> Practice:
 
 def _collector(daemon: Daemon, mailbox_id: str) -> Collector:
     mailbox = daemon.settings.mailboxes[mailbox_id]
+    if has_kept_payloads(daemon.ledger, mailbox_id):
+        daemon.payloads.expect(mailbox_id)
     return Collector(
         mailbox=daemon.mailboxes[mailbox_id],
         ledger=daemon.ledger,

@@ -116,6 +116,7 @@ def test_a_name_of_the_ledger_that_leads_outside_is_missing(store, tmp_path, nam
 
 
 def test_what_is_not_there_is_missing_and_not_whole(store):
+    write(store)
     name = store.new_name("X26ABC1")
 
     assert not store.is_whole(name, 0)
@@ -157,7 +158,7 @@ def test_only_old_files_are_offered_to_the_sweep(store):
     make_old(store)
     write(store)
 
-    assert list(store.orphans(a_day_ago())) == [old]
+    assert list(store.orphans(a_day_ago(), "X26ABC1")) == [old]
 
 
 def test_a_half_written_file_and_a_lone_sidecar_are_offered_and_can_be_discarded(store):
@@ -167,7 +168,7 @@ def test_a_half_written_file_and_a_lone_sidecar_are_offered_and_can_be_discarded
     partial.write_bytes(b"half")
     make_old(store)
 
-    orphans = set(store.orphans(a_day_ago()))
+    orphans = set(store.orphans(a_day_ago(), "X26ABC1"))
     for orphan in orphans:
         store.discard(orphan)
 
@@ -180,11 +181,50 @@ def test_a_file_written_since_is_kept_although_its_sidecar_is_old(store):
     make_old(store)
     os.utime(store._directory / name)
 
-    assert list(store.orphans(a_day_ago())) == []
+    assert list(store.orphans(a_day_ago(), "X26ABC1")) == []
+
+
+def test_a_store_that_is_away_is_storage_failed_and_not_missing_files(store, tmp_path):
+    name = write(store)
+    (tmp_path / "payloads").rename(tmp_path / "unmounted")
+    for is_mount_point_there in (False, True):
+        if is_mount_point_there:
+            (tmp_path / "payloads").mkdir()
+        for use in (store.read, store.open, store.headers):
+            with pytest.raises(StorageFailed):
+                use(name)
+        assert not store.is_whole(name, 9)
+
+
+def test_nothing_is_written_where_a_share_that_is_away_would_hide_it(store, tmp_path):
+    name = write(store)
+    (tmp_path / "payloads").rename(tmp_path / "unmounted")
+    (tmp_path / "payloads").mkdir()
+    with pytest.raises(StorageFailed):
+        write(store)
+    assert list((tmp_path / "payloads").iterdir()) == []
+    (tmp_path / "payloads").rmdir()
+    (tmp_path / "unmounted").rename(tmp_path / "payloads")
+    write(store)
+    assert store.read(name) == b"<Bundle/>"
+
+
+def test_a_store_that_should_hold_payloads_is_not_begun_anew(store):
+    store.expect("X26ABC1")
+    with pytest.raises(StorageFailed):
+        write(store)
+    assert write(store, mailbox_id="X26ABC2")
+
+
+def test_only_the_mailbox_that_is_asked_for_is_offered(store):
+    mine, _ = write(store), write(store, mailbox_id="X26ABC2")
+    make_old(store)
+
+    assert list(store.orphans(a_day_ago(), "X26ABC1")) == [mine]
 
 
 def test_an_empty_store_has_no_orphans(store):
-    assert list(store.orphans(a_day_ago())) == []
+    assert list(store.orphans(a_day_ago(), "X26ABC1")) == []
 
 
 def test_files_of_others_in_the_directory_are_never_offered(store):
@@ -192,4 +232,4 @@ def test_files_of_others_in_the_directory_are_never_offered(store):
     (files(store)[0].parent / "notes.txt").write_text("by an operator")
     make_old(store)
 
-    assert all(name.endswith(".bin") for name in store.orphans(a_day_ago()))
+    assert all(name.endswith(".bin") for name in store.orphans(a_day_ago(), "X26ABC1"))

@@ -215,8 +215,34 @@ def test_one_message_that_breaks_the_stage_does_not_hold_up_its_batch(tmp_path):
     daemon, first, second = received(tmp_path, a_message("ITK003D"), a_message("ITK003D", seed="two"))
     daemon.world.payloads.discard(daemon.record(first).payload.name)
     interpret(daemon.world)
-    assert (daemon.record(first).state, daemon.record(first).reason) == (State.PARKED, "payload_missing")
+    assert daemon.record(first).reason == "payload_missing"
     assert daemon.record(second).state is State.ACCEPTED
+
+
+def test_a_message_whose_file_is_missing_is_parked_after_three_attempts(tmp_path):
+    daemon, message = received(tmp_path, a_message("ITK003D"))
+    daemon.world.payloads.discard(daemon.record(message).payload.name)
+    for attempts, state in ((1, State.RECEIVED), (2, State.RECEIVED), (3, State.PARKED)):
+        interpret(daemon.world)
+        record = daemon.record(message)
+        assert (record.attempts, record.state, record.reason) == (attempts, state, "payload_missing")
+        daemon.clock.advance(hours=1)
+
+
+def test_a_payload_directory_that_is_away_for_a_day_parks_nothing(tmp_path):
+    daemon, message = received(tmp_path, a_message("ITK003D"))
+    (tmp_path / "payloads").rename(tmp_path / "unmounted")
+    (tmp_path / "payloads").mkdir()
+    for _ in range(24):
+        interpret(daemon.world)
+        daemon.clock.advance(hours=1)
+    record = daemon.record(message)
+    assert (record.state, record.attempts, record.reason) == (State.RECEIVED, 0, "storage_failed")
+    assert daemon.said("storage.failed")
+    (tmp_path / "payloads").rmdir()
+    (tmp_path / "unmounted").rename(tmp_path / "payloads")
+    interpret(daemon.world)
+    assert daemon.record(message).state is State.ACCEPTED
 
 
 def test_a_message_whose_handler_was_switched_off_waits_uncounted(tmp_path):

@@ -29,21 +29,31 @@ _SIDECAR_SUFFIX: Final = ".headers.json"
 
 
 class DirectoryPayloadStore:
-    """`PayloadStore` over a directory, made (mode 0700) on the first write. Safe to use from several threads."""
+    """`PayloadStore` over a directory, made (mode 0700) on the first write. Safe to use from several threads.
+
+    A mailbox's folder, once there, is the sign that the store is there: the empty mount point of a share that is away has
+    none. Without it nothing is called missing, and nothing is written where the share would hide it later.
+    """
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
+        self._expected: set[str] = set()
+
+    def expect(self, mailbox_id: str) -> None:
+        """See `PayloadStore.expect`."""
+        self._expected.add(_folder(mailbox_id))
 
     def new_name(self, mailbox_id: str) -> str:
         """`<mailbox_id>/<YYYY-MM>/<uuid>.bin`; the month (UTC) keeps directories small enough to list."""
-        place = _MAILBOX_CHARACTERS.sub("_", mailbox_id)[:64] or "_"
-        return f"{place}/{datetime.now(UTC):%Y-%m}/{uuid.uuid4().hex}{_BODY_SUFFIX}"
+        return f"{_folder(mailbox_id)}/{datetime.now(UTC):%Y-%m}/{uuid.uuid4().hex}{_BODY_SUFFIX}"
 
     def write(self, name: str, fill: Callable[[BinaryIO], None], headers: MeshHeaders) -> StoredPayload:
         """Sidecar and file, both durable on return; see `PayloadStore.write`."""
         path = self._path(name)
         sidecar = _sidecar(path)
+        self._check_there(path)
         make_directories(path.parent)
+        self._expected.add(path.parent.parent.name)
         write_file(sidecar, lambda file: _write_all(file, _encode(headers)), sync_directory=False)
         try:
             digest = _write_body(path, fill)
@@ -63,16 +73,19 @@ class DirectoryPayloadStore:
         return path.is_file() and path.stat().st_size == size
 
     def read(self, name: str) -> bytes:
-        with _missing_files():
-            return self._path(name).read_bytes()
+        path = self._path(name)
+        with _missing_file(path):
+            return path.read_bytes()
 
     def open(self, name: str) -> BinaryIO:
-        with _missing_files():
-            return self._path(name).open("rb")
+        path = self._path(name)
+        with _missing_file(path):
+            return path.open("rb")
 
     def headers(self, name: str) -> MeshHeaders:
-        with _missing_files():
-            text = _sidecar(self._path(name)).read_bytes()
+        path = self._path(name)
+        with _missing_file(path):
+            text = _sidecar(path).read_bytes()
         return _decode(text)
 
     def discard(self, name: str) -> None:
@@ -82,14 +95,18 @@ class DirectoryPayloadStore:
             path.unlink(missing_ok=True)
             _sidecar(path).unlink(missing_ok=True)
 
-    def orphans(self, older_than: datetime) -> Iterable[str]:
+    def orphans(self, older_than: datetime, mailbox_id: str) -> Iterable[str]:
         """Also names what a crash left half written, and sidecars whose file is gone."""
         limit = older_than.timestamp()
-        for place in self._directory.glob("*/[0-9][0-9][0-9][0-9]-[0-9][0-9]"):
+        for place in (self._directory / _folder(mailbox_id)).glob("[0-9][0-9][0-9][0-9]-[0-9][0-9]"):
             for file_name, written in _last_written(place).items():
                 name = f"{place.parent.name}/{place.name}/{file_name}"
                 if written < limit and _NAME.fullmatch(name):
                     yield name
+
+    def _check_there(self, path: Path) -> None:
+        if path.parent.parent.name in self._expected and not _is_store_there(path):
+            raise StorageFailed("the payload store is not there")
 
     def _path(self, name: str) -> Path:
         # A name comes back from the ledger, which may have been restored or edited: it never leaves the store.
@@ -157,11 +174,23 @@ def _decode(text: bytes) -> MeshHeaders:
 _HEADER_FIELDS: Final = tuple(field.name for field in fields(MeshHeaders))
 
 
+def _folder(mailbox_id: str) -> str:
+    return _MAILBOX_CHARACTERS.sub("_", mailbox_id)[:64] or "_"
+
+
+def _is_store_there(path: Path) -> bool:
+    """Whether the mailbox's folder is there, in which `<YYYY-MM>/<file>` stands or should."""
+    with storage_failures():
+        return path.parent.parent.is_dir()
+
+
 @contextmanager
-def _missing_files() -> Iterator[None]:
+def _missing_file(path: Path) -> Iterator[None]:
     try:
         yield
     except (FileNotFoundError, NotADirectoryError, IsADirectoryError) as error:
+        if not _is_store_there(path):
+            raise StorageFailed("the payload store is not there") from error
         raise PayloadMissing("the payload store has no such file") from error
     except OSError as error:
         raise StorageFailed(reason_of(error)) from error

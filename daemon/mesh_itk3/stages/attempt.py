@@ -85,8 +85,8 @@ def _safely(world: World, stage: str, record: MessageRecord, work: Callable[[Mes
         return work(record)
     except (LedgerUnavailable, LeaseLost):
         raise  # not this message's fault: nothing is counted
-    except PayloadMissing:
-        return park(world, record, stage, Reason.PAYLOAD_MISSING)
+    except PayloadMissing as error:
+        return failed_attempt(world, record, stage, Reason.PAYLOAD_MISSING, error)
     except StorageFailed as error:
         events.emit(events.STORAGE_FAILED, **ids(record), stage=stage, **events.where(error))
         return later(world, record, stage, Reason.STORAGE_FAILED, WAIT_FOR_DISK, attempts=record.attempts)
