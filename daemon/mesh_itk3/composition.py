@@ -31,7 +31,7 @@ from mesh_itk3.stages.collect import Collector
 from mesh_itk3.stages.correlate import correlate
 from mesh_itk3.stages.dispatch import dispatch
 from mesh_itk3.stages.interpret import interpret
-from mesh_itk3.stages.poll import handshake_if_due, mailbox_failed, poll
+from mesh_itk3.stages.poll import Backoff, handshake_if_due, mailbox_failed, poll
 from mesh_itk3.stages.respond import respond, track
 from mesh_itk3.stages.sweep import has_kept_payloads, sweep
 from mesh_itk3.stages.world import Practice, World
@@ -91,6 +91,8 @@ class Daemon:
     """Set when another daemon has taken over a mailbox: this one commits nothing more and has to stop."""
     greeted: set[str] = field(default_factory=set)
     """Mailboxes that have had their handshake since this start."""
+    backoffs: dict[str, Backoff] = field(default_factory=dict)
+    """Of mailboxes whose credentials were rejected when something was sent or tracked."""
 
     @property
     def mailbox_ids(self) -> tuple[str, ...]:
@@ -130,17 +132,31 @@ class Daemon:
         """Matches received responses and reports with what they answer; how many."""
         return self._in_batches(partial(correlate, limit=BATCH), *self._respond_bells())
 
-    def respond(self, mailbox_id: str) -> int:
-        """Sends what this mailbox owes; how many were sent."""
+    def respond(self, mailbox_id: str, *, at_once: bool = False) -> int:
+        """Sends what this mailbox owes; how many were sent. Waits after rejected credentials, unless `at_once`."""
         mailbox = self.mailboxes[mailbox_id]
-        with self._mailbox_faults_noted(mailbox_id):
-            return self._in_batches(lambda world: respond(world, mailbox, limit=BATCH))
-        return 0
+        send = partial(self._in_batches, lambda world: respond(world, mailbox, limit=BATCH))
+        return self._ask(mailbox_id, send, at_once=at_once)
 
     def track(self, mailbox_id: str) -> None:
-        """Asks MESH what became of the responses sent some time ago."""
+        """Asks MESH what became of the responses sent some time ago. Waits after rejected credentials."""
+        self._ask(mailbox_id, lambda: track(self.world, self.mailboxes[mailbox_id]))
+
+    def _ask(self, mailbox_id: str, ask: Callable[[], int], *, at_once: bool = False) -> int:
+        """Not before the backoff of this mailbox allows it; for how many messages MESH has answered."""
+        backoff = self.backoffs.get(mailbox_id, Backoff())
+        if backoff.wait_until(self.clock.now()) is not None and not at_once:
+            return 0
         with self._mailbox_faults_noted(mailbox_id):
-            track(self.world, self.mailboxes[mailbox_id])
+            try:
+                answered = ask()
+            except CredentialsRejected:
+                self.backoffs[mailbox_id] = backoff.rejected(self.clock.now())
+                raise
+            if answered:
+                self.backoffs.pop(mailbox_id, None)
+            return answered
+        return 0
 
     def handshake(self, mailbox_id: str) -> None:
         """At start, and then daily: MESH asks for one in 24 hours."""

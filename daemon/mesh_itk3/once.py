@@ -82,7 +82,9 @@ def _acknowledge_correlated(daemon: Daemon) -> None:
 
 def _process(daemon: Daemon, pool: ThreadPoolExecutor) -> bool:
     """One turn of every stage after collect; whether any found something to do."""
-    sending: Sequence[Future[int]] = [pool.submit(daemon.respond, mailbox_id) for mailbox_id in daemon.mailbox_ids]
+    sending: Sequence[Future[int]] = [
+        pool.submit(daemon.respond, mailbox_id, at_once=True) for mailbox_id in daemon.mailbox_ids
+    ]
     done = daemon.interpret() + daemon.dispatch() + daemon.correlate()
     return done + sum(sent.result() for sent in sending) > 0
 

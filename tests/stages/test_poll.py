@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
+
 from mesh_itk3.ports import CertificateUnusable, CredentialsRejected
-from mesh_itk3.stages.poll import handshake_if_due, poll
+from mesh_itk3.stages.poll import Backoff, handshake_if_due, poll
 from support.fake_mailbox import FakeMailbox, a_mesh_message
 from support.stage_world import PRACTICE, a_small_daemon
 
@@ -72,3 +74,26 @@ def test_a_disk_that_refuses_is_said_and_the_next_poll_tries_again(tmp_path):
     assert daemon.said("storage.failed")
     (tmp_path / "payloads").unlink()
     assert poll(daemon.collector).collected == 1
+
+
+# ---------------------------------------------------------------------------------------------- rejected credentials
+
+NOW = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)
+
+
+def test_a_mailbox_that_was_never_rejected_may_be_asked_at_once():
+    assert Backoff().wait_until(NOW) is None
+
+
+def test_after_each_rejection_the_wait_doubles_up_to_a_quarter_of_an_hour():
+    backoff, waits = Backoff(), []
+    for _ in range(40):
+        backoff = backoff.rejected(NOW)
+        waits.append((backoff.wait_until(NOW) - NOW) / timedelta(minutes=1))
+    assert waits == [1, 2, 4, 8, *[15] * 36]
+
+
+def test_when_the_wait_is_over_it_may_be_asked():
+    backoff = Backoff().rejected(NOW)
+    assert backoff.wait_until(NOW + timedelta(seconds=59)) == NOW + timedelta(minutes=1)
+    assert backoff.wait_until(NOW + timedelta(minutes=1)) is None

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-from datetime import timedelta
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
 from typing import Final
 
 from mesh_itk3 import events
@@ -20,6 +20,27 @@ from mesh_itk3.stages.collect import Collector, Walk, collect
 
 HANDSHAKE_EVERY: Final = timedelta(hours=20)
 """MESH wants a handshake at least once in 24 hours; four hours are left for a MESH that is away."""
+FIRST_WAIT: Final = timedelta(minutes=1)
+LONGEST_WAIT: Final = timedelta(minutes=15)
+"""Guesses: rejected credentials want an operator, and a MESH that is asked every few seconds may lock the mailbox."""
+
+
+@dataclass(frozen=True, slots=True)
+class Backoff:
+    """How long a mailbox whose credentials were rejected is not asked again. A success ends it: begin with a new one."""
+
+    rejections: int = 0
+    """In a row."""
+    until: datetime | None = None
+
+    def rejected(self, now: datetime) -> Backoff:
+        """After one more: a minute, then twice as long each time, up to a quarter of an hour."""
+        wait = min(LONGEST_WAIT, FIRST_WAIT * 2 ** min(self.rejections, 10))
+        return Backoff(self.rejections + 1, now + wait)
+
+    def wait_until(self, now: datetime) -> datetime | None:
+        """Before this time nothing is to be asked; None: it may be now."""
+        return self.until if self.until is not None and now < self.until else None
 
 
 def poll(c: Collector) -> Walk | None:

@@ -1,0 +1,95 @@
+"""The composed daemon, its mailbox replaced by one in memory."""
+
+from __future__ import annotations
+
+import os
+import threading
+from datetime import UTC, datetime
+
+import pytest
+
+from mesh_itk3.adapters.ledger import migrate
+from mesh_itk3.composition import compose
+from mesh_itk3.ports import CredentialsRejected
+from mesh_itk3.registry import registry_of
+from mesh_itk3.settings import load_settings
+from mesh_itk3.simulator.messages import a_message
+from support.fake_mailbox import FakeMailbox, a_mesh_message
+from support.practice import Practice
+from support.sandbox import PRACTICE
+from support.stage_world import FakeClock
+
+
+def a_daemon(directory, mailbox):
+    settings = load_settings(Practice(directory, "http://127.0.0.1:1").config, None, os.environ)
+    migrate(settings.ledger.url.get_secret_value(), datetime.now(UTC))
+    daemon = compose(settings, registry_of(settings), clock=FakeClock(datetime.now(UTC)), stopping=threading.Event())
+    daemon.hold()
+    daemon.mailboxes[PRACTICE].close()
+    daemon.mailboxes[PRACTICE] = daemon.collectors[PRACTICE].mailbox = mailbox
+    return daemon
+
+
+@pytest.fixture
+def daemon(tmp_path):
+    """One infrastructure response is owed, and the mailbox rejects every send until it is healed."""
+    mailbox = FakeMailbox([a_mesh_message(a_message("ITK003D"))], fails_on="send", error=CredentialsRejected())
+    daemon = a_daemon(tmp_path, mailbox)
+    daemon.collect(PRACTICE)
+    daemon.interpret()
+    yield daemon
+    daemon.close()
+
+
+def sends_in(daemon, minutes):
+    """How many sends were tried while `respond` ran every five seconds."""
+    mailbox = daemon.mailboxes[PRACTICE]
+    before = len(mailbox.verbs("send"))
+    for _ in range(minutes * 12):
+        daemon.respond(PRACTICE)
+        daemon.clock.advance(seconds=5)
+    return len(mailbox.verbs("send")) - before
+
+
+def test_rejected_credentials_are_not_tried_again_every_few_seconds(daemon):
+    assert sends_in(daemon, minutes=60) <= 8
+
+
+def test_what_is_owed_is_sent_once_the_credentials_are_taken(daemon):
+    sends_in(daemon, minutes=5)
+    daemon.mailboxes[PRACTICE].heal()
+    assert sends_in(daemon, minutes=15) == 1
+    assert daemon.backoffs == {}
+
+
+def test_once_does_not_wait_after_rejected_credentials(daemon):
+    daemon.respond(PRACTICE)
+    daemon.mailboxes[PRACTICE].heal()
+    daemon.ledger.make_all_due((PRACTICE,))
+    assert daemon.respond(PRACTICE) == 0
+    assert daemon.respond(PRACTICE, at_once=True) == 1
+
+
+def test_tracking_waits_after_rejected_credentials_too(daemon):
+    daemon.mailboxes[PRACTICE].heal()
+    assert daemon.respond(PRACTICE) == 1
+    mailbox = daemon.mailboxes[PRACTICE]
+    mailbox.fails_on = "track"
+    for _ in range(3):
+        daemon.clock.advance(hours=12)
+        daemon.track(PRACTICE)
+        daemon.track(PRACTICE)
+    assert len(mailbox.verbs("track")) == 3
+
+
+def test_a_restart_without_its_payload_directory_begins_no_new_one(daemon, tmp_path):
+    (tmp_path / "state" / "payloads").rename(tmp_path / "unmounted")
+    daemon.close()
+    mailbox = FakeMailbox([a_mesh_message(a_message("ITK003D", seed="new"))])
+    restarted = a_daemon(tmp_path, mailbox)
+    restarted.collect(PRACTICE)
+    assert mailbox.acknowledged == []
+    (tmp_path / "unmounted").rename(tmp_path / "state" / "payloads")
+    restarted.collect(PRACTICE)
+    assert len(mailbox.acknowledged) == 1
+    restarted.close()
