@@ -15,6 +15,7 @@ import pytest
 from mesh_itk3.adapters.letters import LetterFiles, directory_names
 from mesh_itk3.ports import StorageFailed
 from support.letters_builder import a_message
+from support.unprivileged import STRANGER, let_others_enter, unprivileged
 
 HEADER_ID = "11111111-2222-3333-4444-555555555555"
 MESH_ID = "20260115233000000001_A1B2C3"
@@ -107,13 +108,14 @@ def test_an_error_in_filling_passes_through_and_leaves_nothing(tmp_path):
 
     with pytest.raises(LookupError):
         LetterFiles().file(tmp_path, a_message(), breaks)
-    assert names_in(tmp_path / "2026-01-15") == set()
+    assert (names_in(tmp_path), names_in(tmp_path / "2026-01-15")) == ({"2026-01-15"}, set())
 
 
 def test_nothing_is_visible_until_the_letter_is_whole(tmp_path):
     def looks(folder):
         fill(folder)
-        assert [name for name in names_in(tmp_path / "2026-01-15") if not name.startswith(".")] == []
+        assert names_in(tmp_path / "2026-01-15") == set()
+        assert [name for name in names_in(tmp_path) if not name.startswith(".")] == ["2026-01-15"]
         return {}
 
     LetterFiles().file(tmp_path, a_message(), looks)
@@ -165,18 +167,78 @@ def test_a_process_killed_while_filing_leaves_nothing_that_counts_and_the_next_c
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])}
     died = subprocess.run([sys.executable, "-c", program, str(tmp_path)], env=environment, timeout=60, check=False)
     assert died.returncode == -signal.SIGKILL
-    assert [name for name in names_in(tmp_path / "2026-01-15") if not name.startswith(".")] == []
+    assert names_in(tmp_path / "2026-01-15") == set()
+    assert len(names_in(tmp_path)) == 2
     place = LetterFiles().file(tmp_path, a_message(), fill)
+    assert names_in(tmp_path) == {"2026-01-15"}
     assert names_in(place.parent) == {HEADER_ID}
     assert names_in(place) == {"letter.html", "attachments", "metadata.json"}
     assert names_in(place / "attachments") == {"01.pdf"}
 
 
-def test_files_and_directories_are_for_their_owner_only(tmp_path):
-    place = LetterFiles().file(tmp_path / "letters", a_message(), fill)
-    modes = {stat.S_IMODE(path.stat().st_mode) for path in place.rglob("*") if path.is_file()}
-    assert modes == {0o600}
-    assert {stat.S_IMODE(path.stat().st_mode) for path in (place, place / "attachments", place.parent)} == {0o700}
+@pytest.fixture(params=[0o000, 0o022, 0o077], ids=oct)
+def umask(request):
+    before = os.umask(request.param)
+    yield
+    os.umask(before)
+
+
+def modes_of(place: Path) -> tuple[set[int], set[int]]:
+    """Of a letter's files, and of its directories and that of its day."""
+    paths = [place.parent, place, *place.rglob("*")]
+    files = {stat.S_IMODE(path.stat().st_mode) for path in paths if path.is_file()}
+    return files, {stat.S_IMODE(path.stat().st_mode) for path in paths if path.is_dir()}
+
+
+@pytest.mark.parametrize("mode", [None, 0o700, 0o740, 0o710, 0o707])
+def test_files_and_directories_are_for_their_owner_only(tmp_path, umask, mode):
+    output = tmp_path / "letters"
+    if mode is not None:
+        output.mkdir()
+        output.chmod(mode)
+    assert modes_of(LetterFiles().file(output, a_message(), fill)) == ({0o600}, {0o700})
+
+
+@pytest.mark.parametrize("mode", [0o750, 0o770, 0o755])
+def test_a_group_that_may_read_the_output_directory_may_read_the_letters_in_it(tmp_path, umask, mode):
+    tmp_path.chmod(mode)
+    place = LetterFiles().file(tmp_path, a_message(), fill)
+    assert modes_of(place) == ({0o640}, {0o750})
+    assert stat.S_IMODE(tmp_path.stat().st_mode) == mode
+
+
+def test_a_letter_is_opened_to_the_group_only_when_it_is_whole(tmp_path, umask):
+    tmp_path.chmod(0o750)
+
+    def looks(folder):
+        written = folder.write("attachments/01.pdf", b"%PDF-")
+        assert {stat.S_IMODE(path.stat().st_mode) & 0o077 for path in (written.parent, written.parent.parent)} == {0}
+        return {}
+
+    LetterFiles().file(tmp_path, a_message(), looks)
+
+
+def test_a_day_that_a_dead_process_left_closed_is_opened_with_the_next_letter(tmp_path):
+    tmp_path.chmod(0o750)
+    day = tmp_path / "2026-01-15"
+    day.mkdir(mode=0o700)
+    LetterFiles().file(tmp_path, a_message(), fill)
+    assert stat.S_IMODE(day.stat().st_mode) == 0o750
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a directory to a group")
+def test_letters_are_of_the_output_directorys_group_although_the_service_is_not_in_it(tmp_path, umask):
+    output, group = tmp_path / "letters", 777
+    output.mkdir()
+    os.chown(output, STRANGER, group)
+    output.chmod(0o2750)
+    let_others_enter(tmp_path)
+    with unprivileged():
+        first = LetterFiles().file(output, a_message(), fill)
+        second = LetterFiles().file(output, a_message(mesh_message_id="other"), fill)
+    for place in (first, second):
+        assert modes_of(place) == ({0o640}, {0o750})
+        assert {path.stat().st_gid for path in (place.parent, place, *place.rglob("*"))} == {group}
 
 
 @pytest.mark.parametrize(
@@ -234,7 +296,7 @@ def test_a_disk_that_refuses_is_storage_failed_and_leaves_nothing(tmp_path, smal
     with pytest.raises(StorageFailed) as refused:
         LetterFiles().file(tmp_path, a_message(), too_much)
     assert str(tmp_path) not in str(refused.value)
-    assert names_in(tmp_path / "2026-01-15") == set()
+    assert (names_in(tmp_path), names_in(tmp_path / "2026-01-15")) == ({"2026-01-15"}, set())
 
 
 def test_an_output_that_cannot_be_a_directory_is_storage_failed(tmp_path):

@@ -1,7 +1,8 @@
 """Letters on disk: one directory per letter that is whole or absent, and found again by a repeated `handle`.
 
-A letter is written into `.<name>.partial` beside its place, every file and directory of it is fsynced, then it is renamed
-and the directory that names it is fsynced. Files are 0600 and directories 0700: a letter is for the service's own user.
+A letter is written into `.<day>.<name>.partial` in the output directory, every file and directory of it is fsynced, then it
+is renamed to its place and the directory that names it is fsynced. It is for the service's own user, unless the output
+directory itself is open to a group: then that group may read it.
 """
 
 from __future__ import annotations
@@ -13,31 +14,51 @@ import io
 import os
 import re
 import shutil
+import stat
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from datetime import UTC
 from pathlib import Path
 from typing import Any, Final
 
 import orjson
 
-from mesh_itk3.adapters.durable import PARTIAL_SUFFIX, fsync_directory, fsync_tree, make_directories, storage_failures
+from mesh_itk3.adapters.durable import (
+    PARTIAL_SUFFIX,
+    fsync_directory,
+    fsync_tree,
+    make_directories,
+    reason_of,
+    storage_failures,
+)
 from mesh_itk3.handler import Folder, Message
 from mesh_itk3.itk3.message_header import FHIR_ID
 from mesh_itk3.ports import StorageFailed
 
 METADATA: Final = "metadata.json"
-DIRECTORY_MODE: Final = 0o700
-FILE_MODE: Final = 0o600
 # The underscore more than design rule 1 allows in a MessageHeader.id: MESH's own ids have one.
 _SAFE_MESH_ID: Final = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _SAFE_FILE_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+_GROUP_READS: Final = stat.S_IRGRP | stat.S_IXGRP
 _NO_LOCKS: Final = frozenset({errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS})
 _TRIES: Final = 5
 
 
 class _PlaceTaken(Exception):
     """Another message with the same id was filed in this moment: it keeps the name."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Modes:
+    """Who may read a letter. Given to each file and directory by itself: a service's umask (0077) would close it again."""
+
+    directory: int
+    file: int
+
+
+_OWNER_ONLY: Final = _Modes(directory=0o700, file=0o600)
+_GROUP_TOO: Final = _Modes(directory=0o750, file=0o640)
 
 
 class LetterFiles:
@@ -53,7 +74,7 @@ class LetterFiles:
                 fsync_directory(parent)
                 return parent / name
             try:
-                _write_letter(parent, name, message, fill)
+                _write_letter(output, parent, name, message, fill)
             except _PlaceTaken:
                 continue
             return parent / name
@@ -99,10 +120,24 @@ def _owner_of(directory: Path) -> str | None:
     return owner if isinstance(owner, str) else ""
 
 
-def _write_letter(parent: Path, name: str, message: Message, fill: Callable[[Folder], Mapping[str, Any]]) -> None:
-    make_directories(parent, DIRECTORY_MODE)
-    with _locked_aside(parent, name) as aside:
-        folder = _NewFolder(aside, name)
+def _modes_of(output: Path) -> _Modes:
+    """Whoever made the output directory has said who may read letters; one that we make ourselves is ours alone."""
+    try:
+        mode = output.stat().st_mode
+    except FileNotFoundError:
+        return _OWNER_ONLY
+    except OSError as error:
+        raise StorageFailed(reason_of(error)) from error
+    is_open = mode & _GROUP_READS == _GROUP_READS
+    return _GROUP_TOO if is_open else _OWNER_ONLY
+
+
+def _write_letter(output: Path, parent: Path, name: str, message: Message, fill: Callable[[Folder], Mapping[str, Any]]) -> None:
+    modes = _modes_of(output)
+    _make_day(parent, modes)
+    # Not in the day's directory: that one has lost the setgid bit, from which a letter and its files have their group.
+    with _locked_aside(output, f"{parent.name}.{name}") as aside:
+        folder = _NewFolder(aside, name, modes)
         try:
             metadata = fill(folder)
             folder.finish()
@@ -110,9 +145,19 @@ def _write_letter(parent: Path, name: str, message: Message, fill: Callable[[Fol
             folder.abandon()
         # The id by which a repeated `handle` knows its letter, whatever the handler wrote.
         folder.write_metadata({**metadata, "mesh_message_id": message.mesh_message_id})
+        folder.let_read()
         fsync_tree(aside)
         _rename_to_absent(aside, parent / name)
         fsync_directory(parent)
+
+
+def _make_day(parent: Path, modes: _Modes) -> None:
+    make_directories(parent, _OWNER_ONLY.directory)
+    with storage_failures():
+        # Also when it was there: the process that made it may have died before it came to this.
+        there = parent.stat()
+        if there.st_uid == os.geteuid() and there.st_mode & modes.directory != modes.directory:
+            parent.chmod(modes.directory)
 
 
 def _rename_to_absent(aside: Path, target: Path) -> None:
@@ -152,7 +197,7 @@ def _lock_directory(aside: Path) -> int:
     """Makes and locks the directory of this name. Raises StorageFailed where another process is filling it."""
     for _ in range(_TRIES):
         with suppress(FileExistsError):
-            aside.mkdir(mode=DIRECTORY_MODE)
+            aside.mkdir(mode=_OWNER_ONLY.directory)
         descriptor = os.open(aside, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
         try:
             _lock(descriptor)
@@ -196,9 +241,10 @@ def _empty(directory: Path) -> None:
 class _NewFolder:
     """The directory of one letter while its handler fills it. Implements `handler.Folder`."""
 
-    def __init__(self, directory: Path, name: str) -> None:
+    def __init__(self, directory: Path, name: str, modes: _Modes) -> None:
         self.name = name
         self._directory = directory
+        self._modes = modes
         self._open_files: list[io.BufferedWriter] = []
 
     def write(self, name: str, content: bytes) -> Path:
@@ -228,6 +274,14 @@ class _NewFolder:
         for file in self._open_files:
             file.close()
 
+    def let_read(self) -> None:
+        """Opens the directories last. The setgid bit is not kept: it has done its work, and an unprivileged service in a
+        sandbox (RestrictSUIDSGID=) may not set it.
+        """
+        with storage_failures():
+            for place, _, _ in os.walk(self._directory, topdown=False):
+                Path(place).chmod(self._modes.directory)
+
     def abandon(self) -> None:
         """Closes without writing: the raw files, for closing a buffer writes its rest once more onto a disk that refused."""
         for file in self._open_files:
@@ -240,16 +294,17 @@ class _NewFolder:
         path = self._directory.joinpath(*parts)
         if len(parts) > 1:
             with storage_failures():
-                path.parent.mkdir(mode=DIRECTORY_MODE, exist_ok=True)
+                path.parent.mkdir(mode=_OWNER_ONLY.directory, exist_ok=True)
         return path
 
     def _create(self, path: Path) -> io.BufferedWriter:
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
         with storage_failures():
             try:
-                descriptor = os.open(path, flags, FILE_MODE)
+                descriptor = os.open(path, flags, _OWNER_ONLY.file)
             except FileExistsError:
                 raise ValueError("a file of this name has been written already") from None
+            os.fchmod(descriptor, self._modes.file)
         return io.BufferedWriter(_LetterFile(descriptor, "wb"), 64 * 1024)
 
 
