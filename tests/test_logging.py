@@ -234,10 +234,19 @@ def test_chatty_libraries_are_heard_from_warning_on_and_at_debug_from_info_on(ou
         logging.getLogger(name).info("step")
     assert out.entries() == []
 
-    logging.getLogger("apscheduler.scheduler").warning("late")
+    logging.getLogger("sqlalchemy.engine").warning("late")
     configure_logging("debug", stream=out, environ={})
     logging.getLogger("apscheduler.scheduler").info("step")
     assert [entry["text"] for entry in out.entries()] == ["late", "step"]
+
+
+def test_a_stage_that_is_busy_at_the_next_tick_is_no_warning(out):
+    for name in ("apscheduler.scheduler", "apscheduler.executors.default"):
+        logging.getLogger(name).warning("skipped: maximum number of running instances reached")
+    assert out.entries() == []
+
+    logging.getLogger("apscheduler.scheduler").error("broken")
+    assert [entry["text"] for entry in out.entries()] == ["broken"]
 
 
 def test_python_warning_is_an_event_without_its_text(out):

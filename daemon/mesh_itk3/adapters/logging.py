@@ -34,6 +34,8 @@ DEEPEST_CALLER: Final = 15
 
 CHATTY: Final = ("alembic", "apscheduler", "asyncio", "httpx", "mesh_client", "sqlalchemy", "urllib3")
 """Libraries that tell of every step at info: below warning they are heard only at debug."""
+NAGGING: Final = ("apscheduler.scheduler", "apscheduler.executors")
+"""They warn at every tick while a stage is busy, which is what one run at a time means: below error heard only at debug."""
 
 _EVENTS: Final = {event.name: event for event in events.ALL}
 # man sd-daemon(3): journald reads <N> at the start of a line as its priority and strips it.
@@ -89,8 +91,9 @@ def _replace_handler(handler: logging.Handler) -> None:
 def _set_levels(level: str) -> None:
     number = logging.getLevelNamesMapping()[level.upper()]
     logging.getLogger().setLevel(number)
-    for name in CHATTY:
-        logging.getLogger(name).setLevel(number if number <= logging.DEBUG else max(number, logging.WARNING))
+    for names, least in ((CHATTY, logging.WARNING), (NAGGING, logging.ERROR)):
+        for name in names:
+            logging.getLogger(name).setLevel(number if number <= logging.DEBUG else max(number, least))
 
 
 class _Handler(logging.StreamHandler[IO[str]]):
