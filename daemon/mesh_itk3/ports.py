@@ -225,8 +225,8 @@ class PayloadStore(Protocol):
     """Received bytes, one file per MESH message, with a sidecar of its MESH headers (design rules 3 and 18)."""
 
     def expect(self, mailbox_id: str) -> None:
-        """This mailbox has had payloads: where nothing of it is there, the store is away and not new. `write` then raises
-        StorageFailed.
+        """Tells the store that this mailbox has had payloads: where its place is missing, the store is away and not new,
+        and `write` raises StorageFailed.
         """
 
     def new_name(self, mailbox_id: str) -> str:
@@ -563,7 +563,10 @@ class Ledger(Protocol):
         """
 
     def apply_responses(self, steps: Sequence[ResponseStep]) -> None:
-        """As `apply`, for responses."""
+        """As `apply`, for responses. Where an infrastructure response is parked, the business response that is owed for
+        the same message is parked with it (`infrastructure_refused`): it could never be sent. `apply` does the same with
+        one that is written later.
+        """
 
     def response_by(
         self, *, mesh_message_id: str | None = None, local_id: str | None = None, message_header_id: str | None = None

@@ -28,6 +28,7 @@ class Reason(StrEnum):
     FOREIGN_LEFT = "foreign_left"
     FOREIGN_SPOOLED = "foreign_spooled"
     SEND_REFUSED = "send_refused"
+    INFRASTRUCTURE_REFUSED = "infrastructure_refused"
     SEND_UNRESOLVED = "send_unresolved"
     MAILBOX_UNAVAILABLE = "mailbox_unavailable"
     REPORTED_UNDELIVERED = "reported_undelivered"
@@ -57,6 +58,7 @@ TEXTS: Final[dict[Reason, str]] = {
     Reason.FOREIGN_LEFT: "Its workflow is not ours; it was left in MESH.",
     Reason.FOREIGN_SPOOLED: "Its workflow is not ours; it was spooled for another client.",
     Reason.SEND_REFUSED: "MESH refused it for good.",
+    Reason.INFRASTRUCTURE_REFUSED: "MESH refused the infrastructure response of the same message for good.",
     Reason.SEND_UNRESOLVED: "Whether MESH took it is not known yet.",
     Reason.MAILBOX_UNAVAILABLE: "MESH could not be reached.",
     Reason.REPORTED_UNDELIVERED: "MESH reported that it could not deliver it.",

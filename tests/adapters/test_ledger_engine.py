@@ -91,10 +91,16 @@ PATH = {
     "is_accepted": lambda ledger: ledger.is_accepted(HERE, HOSPITAL, "A"),
     "is_document_accepted": lambda ledger: ledger.is_document_accepted(HERE, HOSPITAL, "s|A"),
     "apply": lambda ledger: ledger.apply([a_step(3, responses=[a_response(3)])]),
+    "apply a completion": lambda ledger: ledger.apply(
+        [a_step(5, State.ACCEPTED, State.COMPLETED, responses=[a_response(5, "business")])]
+    ),
     "claim_responses": lambda ledger: ledger.claim_responses(HERE, NOW, 5),
     "sent_responses": lambda ledger: ledger.sent_responses(HERE, NOW, 5),
     "apply_responses": lambda ledger: ledger.apply_responses(
         [ResponseStep("business-1", ResponseState.OWED, ResponseState.SENT, an_entry(), {"sent_at": NOW})]
+    ),
+    "apply_responses of a refusal": lambda ledger: ledger.apply_responses(
+        [ResponseStep("infrastructure-1", ResponseState.OWED, ResponseState.PARKED, an_entry())]
     ),
     "response_by mesh_message_id": lambda ledger: ledger.response_by(mesh_message_id="A"),
     "response_by local_id": lambda ledger: ledger.response_by(local_id="A"),
@@ -127,7 +133,8 @@ def used_ledger(sqlite_ledger):
     owe_both(sqlite_ledger, 1)
     owe_both(sqlite_ledger, 2)
     send(sqlite_ledger, "infrastructure-2")
-    record(sqlite_ledger, 3, 4)
+    record(sqlite_ledger, 3, 4, 5)
+    sqlite_ledger.apply([a_step(5, responses=[a_response(5)])])
     return sqlite_ledger
 
 

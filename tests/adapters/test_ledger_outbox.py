@@ -1,11 +1,18 @@
 """The ledger's contract on both engines: responses, mailbox state, the sweep."""
 
+import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from dataclasses import replace
 from datetime import datetime
 
 import pytest
+import sqlalchemy as sa
 
-from mesh_itk3.lifecycle import ResponseState
+from mesh_itk3.adapters.ledger import migrate, open_ledger, responses
+from mesh_itk3.lifecycle import ResponseState, State
 from mesh_itk3.ports import (
+    Entry,
     LedgerConflict,
     MailboxState,
     ResponseStep,
@@ -26,6 +33,8 @@ from support.ledger_rows import (
     record,
     send,
 )
+
+PARKED = ResponseState.PARKED
 
 # ------------------------------------------------------------------------------------------------ the outbox
 
@@ -80,16 +89,91 @@ def test_a_business_response_carries_the_state_of_its_infrastructure_response(le
     assert ledger.response_by(local_id="infrastructure-1").infrastructure_state is None
 
 
-def test_a_business_response_waits_while_its_infrastructure_response_waits_or_is_parked(ledger):
+def test_a_business_response_waits_while_its_infrastructure_response_waits(ledger):
     owe_both(ledger)
     owed = ResponseState.OWED
     ledger.apply_responses([ResponseStep("infrastructure-1", owed, owed, None, {"due_at": later(minutes=5)})])
     assert ledger.claim_responses(HERE, NOW, 10) == []
     assert len(ledger.claim_responses(HERE, later(minutes=5), 10)) == 2
 
-    ledger.apply_responses([ResponseStep("infrastructure-1", owed, ResponseState.PARKED)])
 
-    assert ledger.claim_responses(HERE, later(minutes=5), 10) == []
+REFUSED = {"reason": Reason.SEND_REFUSED, "unresolved_since": None}
+
+
+def refuse(ledger, number: int = 1) -> None:
+    entry = an_entry("refused", later(minutes=1))
+    step = ResponseStep(f"infrastructure-{number}", ResponseState.OWED, ResponseState.PARKED, entry, REFUSED)
+    put_off = ResponseStep(f"business-{number}", ResponseState.OWED, ResponseState.OWED, None, {"due_at": later(hours=1)})
+    is_there = ledger.response_by(local_id=put_off.local_id)
+    ledger.apply_responses([step, put_off] if is_there else [step])
+
+
+def business_entry() -> Entry:
+    return replace(an_entry("parked"), response_code="30001", reason=Reason.INFRASTRUCTURE_REFUSED)
+
+
+def test_a_business_response_is_parked_with_its_infrastructure_response(ledger):
+    owe_both(ledger, 1)
+    owe_both(ledger, 2)
+
+    refuse(ledger)
+
+    business = ledger.response_by(local_id="business-1")
+    assert (business.state, business.reason, business.due_at) == (PARKED, Reason.INFRASTRUCTURE_REFUSED, None)
+    assert ledger.timeline(key())[-1] == replace(business_entry(), at=later(minutes=1))
+    assert [each.local_id for each in ledger.claim_responses(HERE, later(days=1), 9)] == ["infrastructure-2", "business-2"]
+
+
+def test_a_business_response_written_after_the_refusal_is_parked_at_once(ledger):
+    for number in (1, 2):
+        record(ledger, number)
+        ledger.apply([a_step(number, responses=[a_response(number)])])
+    refuse(ledger)
+    completed = State.ACCEPTED, State.COMPLETED
+
+    ledger.apply([a_step(number, *completed, responses=[a_response(number, "business")]) for number in (1, 2)])
+
+    assert [ledger.response_by(local_id=f"business-{number}").state for number in (1, 2)] == [PARKED, ResponseState.OWED]
+    assert ledger.timeline(key())[-1] == replace(business_entry(), stage="collect")
+    send(ledger, "infrastructure-2")
+    send(ledger, "business-2")
+    assert not ledger.has_work([HERE])
+
+
+def test_only_the_same_message_in_the_same_mailbox_is_parked(ledger):
+    owe_both(ledger, 1)
+    record(ledger, 1, mailbox_id=THERE)
+    responses = [a_response(8, "infrastructure"), a_response(8, "business")]
+    ledger.apply([a_step(1, responses=responses, mailbox_id=THERE)])
+
+    refuse(ledger)
+
+    assert ledger.response_by(local_id="business-8").state is ResponseState.OWED
+
+
+@pytest.mark.postgres
+def test_a_refusal_and_a_completion_at_the_same_moment_do_not_miss_each_other(new_postgresql):
+    migrate(new_postgresql, NOW)
+    with closing(open_ledger(new_postgresql, owner="this:1")) as ledger, ThreadPoolExecutor(1) as pool:
+        record(ledger, 1)
+        ledger.apply([a_step(1, responses=[a_response(1)])])
+        completion = a_step(1, State.ACCEPTED, State.COMPLETED, responses=[a_response(1, "business")])
+
+        with ledger._database.writing() as connection:
+            refusal = ResponseStep("infrastructure-1", ResponseState.OWED, PARKED, None, REFUSED)
+            responses.apply(connection, [refusal])
+            completing = pool.submit(ledger.apply, [completion])
+            wait_until_one_waits_for_a_lock(connection)
+        completing.result(timeout=10)
+
+        assert ledger.response_by(local_id="business-1").state is PARKED
+
+
+def wait_until_one_waits_for_a_lock(connection) -> None:
+    waiting = sa.text("SELECT count(*) FROM pg_locks WHERE NOT granted")
+    deadline = time.monotonic() + 10
+    while connection.execute(waiting).scalar() == 0:
+        assert time.monotonic() < deadline
 
 
 def test_a_step_on_a_response_that_has_moved_is_a_conflict_and_undoes_the_batch(ledger):

@@ -97,12 +97,13 @@ def test_a_business_response_waits_until_mesh_has_taken_the_infrastructure_respo
     assert [b"20013" in sent.body for sent in daemon.mailbox.sent] == [True, False]
 
 
-def test_a_response_that_mesh_refuses_is_parked_and_its_business_response_stays_owed(tmp_path):
+def test_a_response_that_mesh_refuses_is_parked_with_its_business_response(tmp_path):
     daemon, message = owing(tmp_path, delivers_to={})
     for _ in range(3):
         respond(daemon.world, daemon.mailbox)
         daemon.clock.advance(hours=1)
-    assert states(daemon, message) == {"infrastructure": PARKED, "business": OWED}
+    assert states(daemon, message) == {"infrastructure": PARKED, "business": PARKED}
+    assert not daemon.ledger.has_work([daemon.mailbox.mailbox_id])
     assert len(daemon.mailbox.verbs("send")) == 1
     assert daemon.said("response.parked")[0]["status_code"] == "12"
 

@@ -21,6 +21,7 @@ from sqlalchemy import (
 )
 
 from mesh_itk3.adapters.ledger import rows
+from mesh_itk3.adapters.ledger.followers import park_what_comes_after_refusal
 from mesh_itk3.adapters.ledger.schema import ACCEPTED, document_key, id_key, message, message_event, response, response_body
 from mesh_itk3.lifecycle import State
 from mesh_itk3.ports import Entry, LedgerConflict, MessageKey, MessageRecord, Received, Step, StoredPayload
@@ -105,10 +106,11 @@ def apply(connection: Connection, steps: Sequence[Step]) -> None:
     if owed:
         connection.execute(insert(response), [rows.response_values(step.key, new, step.entry) for step, new in owed])
         connection.execute(insert(response_body), [{"local_id": new.local_id, "body": new.body} for _, new in owed])
+        park_what_comes_after_refusal(connection, steps)
 
 
 def add_entries(connection: Connection, entries: Sequence[tuple[MessageKey, Entry]]) -> None:
-    connection.execute(insert(message_event), [{**rows.key_values(key), **rows.entry_values(entry)} for key, entry in entries])
+    connection.execute(insert(message_event), [rows.event_values(key, entry) for key, entry in entries])
 
 
 @lru_cache(maxsize=4)

@@ -24,6 +24,7 @@ from sqlalchemy import (
 )
 
 from mesh_itk3.adapters.ledger import rows
+from mesh_itk3.adapters.ledger.followers import park_after_refusal
 from mesh_itk3.adapters.ledger.schema import ASKED_AT, OWED, SENT, id_key, message_event, response, response_body
 from mesh_itk3.lifecycle import ResponseState
 from mesh_itk3.ports import LedgerConflict, ResponseRecord, ResponseStep
@@ -89,6 +90,7 @@ def apply(connection: Connection, steps: Sequence[ResponseStep]) -> None:
     entries = [{"b_local_id": step.local_id, **_entry_parameters(step)} for step in steps if step.entry is not None]
     if entries:
         connection.execute(_ADD_ENTRY, entries)
+    park_after_refusal(connection, steps)
 
 
 def mailboxes_of(connection: Connection, steps: Sequence[ResponseStep]) -> set[str]:

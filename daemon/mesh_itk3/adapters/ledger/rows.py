@@ -70,6 +70,11 @@ def entry_record(row: Row[Any]) -> Entry:
     return Entry(**row._mapping)  # noqa: SLF001 - as above
 
 
+def answered_key(row: Row[Any]) -> MessageKey:
+    """Of a response: the message that it answers."""
+    return MessageKey(row.mailbox_id, row.answered_mesh_message_id)
+
+
 def mailbox_state_record(row: Row[Any]) -> MailboxState:
     return MailboxState(**row._mapping)  # noqa: SLF001 - as above
 
@@ -102,6 +107,10 @@ def payload_values(payload: StoredPayload | None) -> dict[str, Any]:
 
 def key_values(key: MessageKey) -> dict[str, Any]:
     return {"mailbox_id": key.mailbox_id, "mesh_message_id": key.mesh_message_id}
+
+
+def event_values(key: MessageKey, entry: Entry) -> dict[str, Any]:
+    return {**key_values(key), **entry_values(entry)}
 
 
 def entry_values(entry: Entry) -> dict[str, Any]:
