@@ -158,11 +158,16 @@ class Document:
 
     def all_sections(self) -> Iterator[Section]:
         """Every section, nested ones after the one that holds them."""
+        return iter(self._all_sections)
+
+    @cached_property
+    def _all_sections(self) -> tuple[Section, ...]:
+        found: list[Section] = []
         waiting = list(reversed(self.sections))
         while waiting:
-            section = waiting.pop()
-            yield section
-            waiting.extend(reversed(section.sections))
+            found.append(waiting.pop())
+            waiting.extend(reversed(found[-1].sections))
+        return tuple(found)
 
     @cached_property
     def attachments(self) -> tuple[Attachment, ...]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final
 
 BASE: Final = "https://fhir.nhs.uk/STU3/MessageDefinition/"
@@ -52,6 +53,10 @@ _URL = re.compile(
 )
 
 
+_MAX_CHARACTERS: Final = 500
+"""More than that pattern takes; so what is remembered of strangers' references stays small."""
+
+
 @dataclass(frozen=True, slots=True)
 class Cited:
     """What a MessageDefinition reference says, against the table."""
@@ -65,12 +70,17 @@ class Cited:
         return bool(self.event_codes) and event_code not in self.event_codes
 
 
-def cited(reference: str, further: Iterable[str] = ()) -> Cited:
+def cited(reference: str, further: frozenset[str] = frozenset()) -> Cited:
     """Looks the reference up in the table and among `further` URLs, whose payload is whatever they came with. Any number
     after `-Instance-` is taken for a known version.
     """
     if reference in further:
         return Cited(is_known=True, is_version_known=True)
+    return _cited(reference, further) if len(reference) <= _MAX_CHARACTERS else Cited(is_known=False)
+
+
+@lru_cache(maxsize=64)
+def _cited(reference: str, further: frozenset[str]) -> Cited:
     parts = _URL.fullmatch(reference)
     found = [*_definitions(parts, further)] if parts else []
     if not parts or not found:

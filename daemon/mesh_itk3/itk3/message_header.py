@@ -6,7 +6,6 @@ Source: ITK-MessageHeader-2 v2.1.0. Elements are read in any order: published ex
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Final, Protocol
 
@@ -81,13 +80,14 @@ def read_message_header(element: etree._Element, bundle: _Entries | None, where:
     sender_reference = xml.value(element, "sender/reference")
     receiver = bundle.resolve(receiver_reference) if bundle else None
     sender = bundle.resolve(sender_reference) if bundle else None
+    values, padded = _measured(element)
     return MessageHeader(
-        message_header_id=xml.value(element, "id"),
-        event_system=xml.value(element, "event/system"),
-        event_code=xml.value(element, "event/code"),
-        event_display=xml.value(element, "event/display"),
-        timestamp=xml.value(element, "timestamp"),
-        source_endpoint=xml.value(element, "source/endpoint"),
+        message_header_id=values.get("id"),
+        event_system=values.get("event/system"),
+        event_code=values.get("event/code"),
+        event_display=values.get("event/display"),
+        timestamp=values.get("timestamp"),
+        source_endpoint=values.get("source/endpoint"),
         handling=read_handling_specification(element),
         has_receiver=xml.first(element, "receiver") is not None,
         receiver_reference=receiver_reference,
@@ -102,7 +102,7 @@ def read_message_header(element: etree._Element, bundle: _Entries | None, where:
         response_code=xml.value(element, "response/code"),
         outcome_codes=_outcome_codes(xml.value(element, "response/details/reference"), bundle),
         where=where,
-        padded=tuple(_padded(element)),
+        padded=tuple(padded),
     )
 
 
@@ -115,9 +115,15 @@ def _outcome_codes(details: str | None, bundle: _Entries | None) -> tuple[str, .
     return tuple(code for outcome in outcomes for code in outcome.values("issue/details/coding/code"))
 
 
-def _padded(element: etree._Element) -> Iterable[str]:
+def _measured(element: etree._Element) -> tuple[dict[str, str], list[str]]:
+    """The first value at each of these paths, and the paths where white space stands around one."""
+    values: dict[str, str] = {}
+    padded: list[str] = []
     for path in _MEASURED:
         for found in xml.descend(element, path):
             text = found.get("value") or ""
-            if text != text.strip():
-                yield path.replace("/", ".")
+            if text != (stripped := text.strip()):
+                padded.append(path.replace("/", "."))
+            if stripped:
+                values.setdefault(path, stripped)
+    return values, padded

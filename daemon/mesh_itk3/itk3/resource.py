@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final
 
@@ -103,16 +103,33 @@ _FULL_URL: Final = xml.IN_FHIR + "fullUrl"
 _RESOURCE: Final = xml.IN_FHIR + "resource"
 
 
+def _path(path: str) -> Any:
+    return etree.XPath(path, namespaces={"f": xml.FHIR}, smart_strings=False)
+
+
+# At most one of each entry, so that equal numbers mean one of every entry.
+_ELEMENTS: Final = _path("f:entry/f:resource[1]/*[1]")
+_URLS: Final = _path("f:entry/f:fullUrl[1]/@value")
+_COUNT: Final = _path("count(f:entry)")
+
+
 def entries_of(bundle: etree._Element, where: str) -> tuple[Resource, ...]:
     """The resources of a bundle's entries, in order; entries without one are left out."""
-    found = []
+    # Three paths inside libxml2 cost a tenth of a walk that makes every entry, fullUrl and holder an object of Python.
+    elements, urls = _ELEMENTS(bundle), _URLS(bundle)
+    if len(elements) == len(urls) == _COUNT(bundle):
+        return tuple([Resource(elements[at], urls[at], f"{where}.entry[{at}].resource") for at in range(len(elements))])
+    return tuple(_walked(bundle, where))
+
+
+def _walked(bundle: etree._Element, where: str) -> Iterator[Resource]:
+    """Where some entry has no fullUrl or no resource."""
     for at, entry in enumerate(bundle.iterchildren(_ENTRY)):
         full_url = next(entry.iterchildren(_FULL_URL), None)
         holder = next(entry.iterchildren(_RESOURCE), None)
         if holder is not None and len(holder):
             url = None if full_url is None else full_url.get("value")
-            found.append(Resource(holder[0], url, f"{where}.entry[{at}].resource"))
-    return tuple(found)
+            yield Resource(holder[0], url, f"{where}.entry[{at}].resource")
 
 
 class References:
@@ -126,7 +143,7 @@ class References:
 
     @cached_property
     def _by_full_url(self) -> dict[str, list[Resource]]:
-        return _grouped((normalise_id(resource.full_url), resource) for resource in self._resources if resource.full_url)
+        return _grouped([(normalise_id(resource.full_url), resource) for resource in self._resources if resource.full_url])
 
     @cached_property
     def _by_id(self) -> dict[str, list[Resource]]:
