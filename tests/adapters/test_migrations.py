@@ -87,8 +87,8 @@ def test_migrating_twice_changes_nothing(empty_url):
     first = migrate(empty_url, NOW)
     second = migrate(empty_url, NOW)
 
-    assert (first.upgraded, first.revision, first.backup) == (True, REVISION, None)
-    assert (second.upgraded, second.revision, second.backup) == (False, REVISION, None)
+    assert (first.is_new, first.upgraded, first.revision, first.backup) == (True, False, REVISION, None)
+    assert (second.is_new, second.upgraded, second.revision, second.backup) == (False, False, REVISION, None)
     assert schema_revision(empty_url) == REVISION
 
 
@@ -211,7 +211,7 @@ def test_an_older_ledger_is_upgraded_and_keeps_what_it_held(url, tmp_path):
 
     result = migrate(url, NOW, next_program(tmp_path))
 
-    assert (result.upgraded, result.revision) == (True, "0002")
+    assert (result.is_new, result.upgraded, result.revision) == (False, True, "0002")
     assert schema_revision(url) == "0002"
     database = connect(url)
     with database.reading() as connection:

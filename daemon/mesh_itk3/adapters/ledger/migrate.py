@@ -32,11 +32,13 @@ class MigrationResult:
     """What `migrate` did."""
 
     upgraded: bool
-    """The schema was made or changed."""
+    """The schema of a ledger that was there was changed."""
     revision: str
     """The schema that the ledger has now."""
     backup: Path | None
     """The copy of the ledger as it was: only where there was one, in a file."""
+    is_new: bool = False
+    """There was no ledger: it was made."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +124,8 @@ def _upgrade(database: Database, now: datetime, migrations: Migrations) -> Migra
             _require_known(found, migrations)
         backup = _back_up(database.sqlite_file, found, now) if database.sqlite_file and found else None
         _run_migrations(connection, migrations)
-    return MigrationResult(upgraded=True, revision=migrations.revision, backup=backup)
+    is_new = found is None
+    return MigrationResult(upgraded=not is_new, revision=migrations.revision, backup=backup, is_new=is_new)
 
 
 def _run_migrations(connection: Connection, migrations: Migrations) -> None:
