@@ -2,6 +2,8 @@ import os
 import shutil
 import sqlite3
 import stat
+import subprocess
+import sys
 from contextlib import closing
 
 import pytest
@@ -13,7 +15,7 @@ from mesh_itk3.adapters.ledger.engine import connect
 from mesh_itk3.adapters.ledger.migrate import SHIPPED, Migrations, alembic_config
 from mesh_itk3.adapters.ledger.schema import REVISION, VERSION_TABLE, metadata
 from mesh_itk3.ports import HeldByAnother, LedgerUnavailable
-from support.ledger_rows import HERE, NOW, key, record
+from support.ledger_rows import HERE, NOW, key, later, record
 
 
 def set_revision(url: str, revision: str) -> None:
@@ -258,18 +260,51 @@ def test_an_upgrade_that_fails_changes_nothing(url, tmp_path):
         assert ledger.get(key(1)) is not None
 
 
-def test_a_ledger_that_is_still_collected_into_is_not_upgraded(tmp_path):
-    url = sqlite_url(tmp_path)
-    migrate(url, NOW)
+def test_a_ledger_that_is_still_collected_into_is_not_upgraded(url, tmp_path):
     with closing(open_ledger(url, owner="old")) as ledger:
         ledger.hold([HERE], NOW)
 
+        next_one = next_program(tmp_path)
         with pytest.raises(HeldByAnother):
-            migrate(url, NOW, next_program(tmp_path))
-        migrate(url, NOW)
+            migrate(url, NOW, next_one)
+        assert not migrate(url, NOW).upgraded
+        assert schema_revision(url) == "0001"
+        assert backups(tmp_path) == []
+        ledger.release()
+
+        assert migrate(url, NOW, next_one).revision == "0002"
+
+
+def test_a_ledger_that_another_process_collects_into_is_not_upgraded(url, tmp_path):
+    hold = (
+        "import sys; from datetime import datetime; from mesh_itk3.adapters.ledger import open_ledger;"
+        f"open_ledger(sys.argv[1], owner='old:1').hold(['{HERE}'], datetime.fromisoformat(sys.argv[2]));"
+        "print('held', flush=True); sys.stdin.read()"
+    )
+    arguments = [sys.executable, "-c", hold, url, NOW.isoformat()]
+    with subprocess.Popen(arguments, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as old:
+        try:
+            assert old.stdout.readline() == "held\n"
+            with pytest.raises(HeldByAnother, match=r"old:1" if url.startswith("postgres") else rf"pid {old.pid}"):
+                migrate(url, NOW, next_program(tmp_path))
+        finally:
+            old.kill()
 
     assert schema_revision(url) == "0001"
-    assert backups(tmp_path) == []
+
+
+@pytest.mark.postgres
+def test_the_lease_of_a_daemon_that_died_holds_up_an_upgrade_only_until_it_expires(new_postgresql, tmp_path):
+    migrate(new_postgresql, NOW)
+    dead = open_ledger(new_postgresql, owner="dead:1")
+    dead.hold([HERE], NOW)
+    next_one = next_program(tmp_path)
+
+    with pytest.raises(HeldByAnother):
+        migrate(new_postgresql, later(seconds=89), next_one)
+
+    assert migrate(new_postgresql, later(seconds=90), next_one).upgraded
+    dead.close()
 
 
 def test_a_ledger_whose_copy_cannot_be_written_is_not_upgraded(tmp_path):

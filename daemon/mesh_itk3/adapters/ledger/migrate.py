@@ -18,7 +18,7 @@ from mesh_itk3.adapters.ledger.collectors import FileLock
 from mesh_itk3.adapters.ledger.engine import Database, connect, create_sqlite_file
 from mesh_itk3.adapters.ledger.failures import ledger_failures
 from mesh_itk3.adapters.ledger.schema import REVISION, VERSION_TABLE
-from mesh_itk3.ports import LedgerUnavailable, StorageFailed
+from mesh_itk3.ports import HeldByAnother, LedgerUnavailable, StorageFailed
 
 if TYPE_CHECKING:
     from alembic.config import Config
@@ -55,9 +55,9 @@ SHIPPED: Final = Migrations(Path(__file__).parent / "migrations", REVISION)
 def migrate(url: str, now: datetime, migrations: Migrations = SHIPPED) -> MigrationResult:
     """Makes the ledger where there is none, and brings an older one up to date in one transaction. Safe to repeat.
 
-    An existing SQLite ledger is first copied, consistently, to a file beside it. While a SQLite ledger changes, its
-    collector's lock is held. Raises LedgerUnavailable where the ledger is newer than this program, damaged or not ours;
-    HeldByAnother where an older ledger is still being collected into.
+    An existing SQLite ledger is first copied, consistently, to a file beside it. While a ledger changes, nobody can
+    become its collector. Raises LedgerUnavailable where the ledger is newer than this program, damaged or not ours;
+    HeldByAnother where an older ledger is still being collected into (on PostgreSQL: a lease has not expired at `now`).
     """
     database = connect(url)
     try:
@@ -65,7 +65,7 @@ def migrate(url: str, now: datetime, migrations: Migrations = SHIPPED) -> Migrat
             create_sqlite_file(database.sqlite_file)
         if _revision(database) == migrations.revision:
             return MigrationResult(upgraded=False, revision=migrations.revision, backup=None)
-        with _nobody_collects(database, now):
+        with _sqlite_collector_lock(database, now):
             return _upgrade(database, now, migrations)
     finally:
         database.close()
@@ -122,6 +122,7 @@ def _upgrade(database: Database, now: datetime, migrations: Migrations) -> Migra
             return MigrationResult(upgraded=False, revision=migrations.revision, backup=None)
         if found is not None:
             _require_known(found, migrations)
+            _require_no_lease(connection, now)
         backup = _back_up(database.sqlite_file, found, now) if database.sqlite_file and found else None
         _run_migrations(connection, migrations)
     is_new = found is None
@@ -158,8 +159,19 @@ def _require_known(revision: str, migrations: Migrations) -> None:
         )
 
 
+def _require_no_lease(connection: Connection, now: datetime) -> None:
+    """On SQLite the collector's lock stands for this."""
+    if connection.dialect.name == "sqlite":
+        return
+    # Until the upgrade commits, nobody takes one either.
+    connection.execute(text("LOCK TABLE lease IN ACCESS EXCLUSIVE MODE"))
+    held = text("SELECT mailbox_id, owner FROM lease WHERE owner IS NOT NULL AND expires_at > :now ORDER BY mailbox_id")
+    if found := connection.execute(held, {"now": now}).first():
+        raise HeldByAnother(f"mailbox {found.mailbox_id} is collected by {found.owner}: stop it before the ledger is upgraded")
+
+
 @contextmanager
-def _nobody_collects(database: Database, now: datetime) -> Iterator[None]:
+def _sqlite_collector_lock(database: Database, now: datetime) -> Iterator[None]:
     if database.sqlite_file is None:
         yield
         return
