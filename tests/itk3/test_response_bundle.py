@@ -188,6 +188,18 @@ def test_a_sender_reference_comes_back_as_it_was_received():
     assert read_back(a_response(sender_reference=given_reference)).sender_reference == given_reference == "a\tb\nc"
 
 
+@pytest.mark.parametrize("value", ['"/><x y="', "%(code)s %s %", "a & b's", "x\ty"])
+def test_no_value_breaks_out_of_its_place(value):
+    raw = a_response(ods_code=value, mailbox_id=value)
+    assert values_in(raw, f"{HEADER}/source/endpoint") == [value]
+    assert values_in(raw, "entry/resource/Organization/identifier/value") == [value]
+
+
+def test_a_value_that_xml_cannot_hold_is_our_own_mistake():
+    with pytest.raises(ValueError, match="XML"):
+        a_response(ods_code="A\x00")
+
+
 def test_an_answer_is_asked_for_only_on_demand():
     assert (read_back(a_response()).inf_ack, read_back(a_response()).bus_ack) == (False, False)
     asking = read_back(a_response(asks_infrastructure_response=True))
