@@ -19,7 +19,7 @@ from apscheduler.schedulers.background import BackgroundScheduler
 from mesh_itk3 import events
 from mesh_itk3.ports import HeldByAnother, LeaseLost, LedgerUnavailable
 
-TICK_S: Final = 0.2
+TICK_S: Final = 0.05
 """How often a stage looks whether its bell has rung."""
 TICK_PER_MAILBOX_S: Final = 0.01
 QUIET_RUN_S: Final = 5.0

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from mesh_itk3.lifecycle import State
-from mesh_itk3.ports import LeaseLost, LedgerUnavailable
+from mesh_itk3.ports import LeaseLost, LedgerUnavailable, StepRefused
 from mesh_itk3.simulator.messages import a_message
 from mesh_itk3.stages.dispatch import dispatch
 from mesh_itk3.stages.interpret import interpret
@@ -90,3 +90,21 @@ def test_a_lost_lease_ends_the_stage_and_counts_nothing(tmp_path):
     with pytest.raises(LeaseLost):
         interpret(daemon.world)
     assert {daemon.record(m).attempts for m in messages} == {0}
+
+
+def test_a_message_that_the_ledger_cannot_hold_fails_alone_and_ends_parked(tmp_path):
+    daemon, (first, *others) = received(tmp_path)
+    inner = daemon.world.ledger
+
+    class Choosy(Failing):
+        def apply(self, steps):
+            if any(step.key.mesh_message_id == first and step.new is State.ACCEPTED for step in steps):
+                raise StepRefused
+            inner.apply(steps)
+
+    object.__setattr__(daemon.world, "ledger", Choosy(inner, None))
+    for _ in range(4):
+        interpret(daemon.world)
+        daemon.clock.advance(hours=1)
+    assert {daemon.record(m).state for m in others} == {State.ACCEPTED}
+    assert (daemon.record(first).state, daemon.record(first).attempts) == (State.PARKED, 3)

@@ -23,6 +23,7 @@ from mesh_itk3.ports import (
     PayloadMissing,
     ResponseStep,
     Step,
+    StepRefused,
     StorageFailed,
 )
 from mesh_itk3.reasons import Reason
@@ -72,9 +73,9 @@ def work_through(
             finished.append(_safely(world, stage, waiting[0], work))
             waiting.pop(0)
             if world.clock.monotonic() - committed_at >= commit_every_s:
-                commit(world.ledger.apply, finished)
+                _commit_messages(world, stage, records, finished)
                 finished, committed_at = [], world.clock.monotonic()
-        commit(world.ledger.apply, finished)
+        _commit_messages(world, stage, records, finished)
         finished = []
     finally:
         _give_back(world, [*(outcome.step.key for outcome in finished), *(record.key for record in waiting)])
@@ -105,27 +106,39 @@ def _give_back(world: World, keys: list[Any]) -> None:
         world.unreleased.update(keys)
 
 
-def commit(apply: Callable[[list[AnyStep]], None], outcomes: Sequence[Outcome[AnyStep]]) -> None:
-    """Applies the steps in one transaction, then logs them. Where somebody else (an operator, a report) has moved one
-    of them meanwhile, theirs stands, and the others are applied one by one.
+def commit(apply: Callable[[list[AnyStep]], None], outcomes: Sequence[Outcome[AnyStep]]) -> list[Outcome[AnyStep]]:
+    """Applies the steps in one transaction, then logs them. Where one of them cannot be applied, the others are, one by
+    one: what somebody else (an operator, a report) has moved meanwhile is theirs. Returns those that the ledger refused.
     """
     if not outcomes:
-        return
+        return []
+    refused: list[Outcome[AnyStep]] = []
     try:
         apply([outcome.step for outcome in outcomes])
-    except LedgerConflict:
-        outcomes = [outcome for outcome in outcomes if _is_applied(apply, outcome.step)]
+    except (LedgerConflict, StepRefused):
+        outcomes = [outcome for outcome in outcomes if _is_applied(apply, outcome, refused)]
     for outcome in outcomes:
         for event, fields in outcome.said:
             events.emit(event, **fields)
+    return refused
 
 
-def _is_applied(apply: Callable[[list[AnyStep]], None], step: AnyStep) -> bool:
+def _is_applied(apply: Callable[[list[AnyStep]], None], outcome: Outcome[AnyStep], refused: list[Outcome[AnyStep]]) -> bool:
     try:
-        apply([step])
+        apply([outcome.step])
     except LedgerConflict:  # moved by somebody else, whose entry is in the timeline
         return False
+    except StepRefused:
+        refused.append(outcome)
+        return False
     return True
+
+
+def _commit_messages(world: World, stage: str, records: Sequence[MessageRecord], outcomes: Sequence[Outcome[Step]]) -> None:
+    """As `commit`; a message whose step the ledger refused has failed an attempt, and ends parked if that goes on."""
+    refused = {outcome.step.key for outcome in commit(world.ledger.apply, outcomes)}
+    failed = [record for record in records if record.key in refused]
+    commit(world.ledger.apply, [failed_attempt(world, record, stage, Reason.STAGE_FAILED, None) for record in failed])
 
 
 def failed_attempt(world: World, record: MessageRecord, stage: str, reason: Reason, error: Exception | None) -> Outcome[Step]:

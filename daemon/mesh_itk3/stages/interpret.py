@@ -27,7 +27,6 @@ from mesh_itk3.stages.read import keep, message_for_handler, read
 from mesh_itk3.stages.world import World
 
 STAGE = "interpret"
-RESPONSE_EVENT = "ITK008M"
 WAIT_FOR_HANDLER = timedelta(minutes=1)
 
 
@@ -59,7 +58,7 @@ def interpret(world: World, *, limit: int = 50) -> int:
 def _interpret_one(world: World, accepted: AcceptedHere, record: MessageRecord) -> Outcome[Step]:
     started = world.clock.monotonic()
     reading, raw = read(world, record)
-    if reading.header.event_code == RESPONSE_EVENT:
+    if reading.is_response:
         return _hand_to_correlate(world, record)
     if not _has_handler(world, record.workflow_id):
         return _wait_for_handler(world, record)
