@@ -9,6 +9,7 @@ from __future__ import annotations
 import calendar
 import re
 import unicodedata
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import date
 from typing import TYPE_CHECKING, Final
@@ -66,6 +67,7 @@ REASONS: Final[dict[str, str]] = {
     "recently_deceased": "They agree with a patient who died less than six months ago.",
     "deceased": "They agree with a patient who died six months ago or earlier.",
     "not_found": "The register does not hold this valid NHS number.",
+    "unnumbered_patient_matches": "The register does not hold this NHS number, but a patient without one who may be the same.",
     "nhs_number_absent": "The document gives no NHS number.",
     "nhs_number_invalid": "The document's NHS number is not a valid one.",
     "nhs_number_differs": "The register was asked about another number.",
@@ -124,31 +126,57 @@ def is_valid_nhs_number(number: str | None) -> bool:
 # ------------------------------------------------------------------------------------------- comparing
 
 
-def match_patient(patient: PatientIdentity, found: RegisteredPatient | None, today: date) -> PatientMatch:
-    """Compares a document's patient with what the register holds under that number."""
+def match_patient(
+    patient: PatientIdentity, found: RegisteredPatient | None, today: date, unnumbered: Iterable[RegisteredPatient] = ()
+) -> PatientMatch:
+    """Compares a document's patient with what the register holds under that number; where it holds nothing, with those of
+    its patients who have no number (those born on that day suffice).
+    """
     warnings = () if patient.verification_status == VERIFIED else ("nhs_number_not_verified",)
-    code, reason = _decide(patient, found, today)
+    code, reason = _decide(patient, found, today, unnumbered)
     return PatientMatch(code, reason, warnings)
 
 
-def _decide(patient: PatientIdentity, found: RegisteredPatient | None, today: date) -> tuple[BusinessCode | None, str]:
+def _decide(
+    patient: PatientIdentity, found: RegisteredPatient | None, today: date, unnumbered: Iterable[RegisteredPatient]
+) -> tuple[BusinessCode | None, str]:
     if patient.nhs_number is None:
         return None, "nhs_number_absent"
     if not patient.nhs_number_valid:
         return None, "nhs_number_invalid"
     if found is None:
+        if any(_may_be(patient, other) for other in unnumbered):
+            return None, "unnumbered_patient_matches"
         return BusinessCode.PATIENT_NOT_KNOWN, "not_found"
     disagreement = _disagreement(patient, found)
     return (None, disagreement) if disagreement else _by_status(found, today)
 
 
+def _may_be(patient: PatientIdentity, other: RegisteredPatient) -> bool:
+    """Whether nothing that both give differs: "not known here" is said only of somebody who is certainly nobody's."""
+    return _birth_problem(patient, other) != "date_of_birth_differs" and _name_problem(patient, other) != "family_name_differs"
+
+
 def _disagreement(patient: PatientIdentity, found: RegisteredPatient) -> str | None:
     if patient.nhs_number != normalise_nhs_number(found.nhs_number):
         return "nhs_number_differs"
-    if not patient.date_of_birth or not _FULL_DATE.fullmatch(patient.date_of_birth):
+    return _birth_problem(patient, found) or _name_problem(patient, found)
+
+
+def _birth_problem(patient: PatientIdentity, found: RegisteredPatient) -> str | None:
+    born = full_date_of_birth(patient)
+    if born is None:
         return "date_of_birth_absent"
-    if patient.date_of_birth != found.date_of_birth.isoformat():
-        return "date_of_birth_differs"
+    return None if born == found.date_of_birth.isoformat() else "date_of_birth_differs"
+
+
+def full_date_of_birth(patient: PatientIdentity) -> str | None:
+    """YYYY-MM-DD; None where the document gives less."""
+    born = patient.date_of_birth or ""
+    return born if _FULL_DATE.fullmatch(born) else None
+
+
+def _name_problem(patient: PatientIdentity, found: RegisteredPatient) -> str | None:
     names = {folded for name in patient.family_names if (folded := fold_family_name(name))}
     if not names:
         return "family_name_absent"

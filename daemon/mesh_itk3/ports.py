@@ -663,6 +663,7 @@ class RegisteredPatient:
     """One row of the practice's patient register."""
 
     nhs_number: str
+    """Empty: a patient without one."""
     date_of_birth: date
     family_name: str
     status: Literal["registered", "left", "deceased"]
@@ -674,6 +675,11 @@ class PatientRegister(Protocol):
 
     def look_up(self, nhs_number: str) -> RegisteredPatient | None:
         """By ten digits; None only from a register read whole. Raises RegisterUnusable."""
+
+    def unnumbered(self, date_of_birth: str | None) -> tuple[RegisteredPatient, ...]:
+        """The patients without an NHS number who were born on this day (YYYY-MM-DD); all of them for None. Raises
+        RegisterUnusable.
+        """
 
 
 class Spool(Protocol):

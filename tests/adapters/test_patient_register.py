@@ -95,7 +95,8 @@ MALFORMED = {
     "short number": (HEADER + ROW + "999000001,1957-01-09,X,registered,\n", "malformed (line 3)"),
     "letters in number": (HEADER + "999000001X,1957-01-09,X,registered,\n", "malformed (line 2)"),
     "other digits": (HEADER + "٩٩٩٠٠٠٠٠١٨,1957-01-09,X,registered,\n", "malformed (line 2)"),
-    "no number": (HEADER + ",1957-01-09,X,registered,\n", "malformed (line 2)"),
+    "no number at all": (HEADER + ",1957-01-09,X,registered,\n", "without_numbers"),
+    "no number, and no date": (HEADER + ROW + ",,X,registered,\n", "malformed (line 3)"),
     "british date": (HEADER + "9990000018,09/01/1957,X,registered,\n", "malformed (line 2)"),
     "compact date": (HEADER + "9990000018,19570109,X,registered,\n", "malformed (line 2)"),
     "impossible date": (HEADER + "9990000018,1957-02-30,X,registered,\n", "malformed (line 2)"),
@@ -116,6 +117,31 @@ MALFORMED = {
 def test_one_faulty_row_makes_the_whole_register_unusable_and_its_values_are_not_told(tmp_path, text, reason):
     register = a_register(tmp_path, text)
     assert reason_of(register) == reason
+
+
+UNNUMBERED = ",1957-01-09,Testcase,registered,\n"
+
+
+def test_patients_without_a_number_make_no_register_unusable_and_are_counted(tmp_path):
+    others = " ,1957-01-09,Other,left,2020-01-01\n,1960-02-03,Testcase,registered,\n"
+    register = a_register(tmp_path, HEADER + ROW + UNNUMBERED + UNNUMBERED + others)
+    assert register.count() == 4
+    assert register.look_up("9990000018") is not None
+    assert register.look_up("") is None
+
+
+def test_patients_without_a_number_are_found_by_their_date_of_birth(tmp_path):
+    register = a_register(tmp_path, HEADER + ROW + UNNUMBERED + ",1960-02-03,Other,left,2020-01-01\n")
+    first = RegisteredPatient("", date(1957, 1, 9), "Testcase", "registered", None)
+    second = RegisteredPatient("", date(1960, 2, 3), "Other", "left", date(2020, 1, 1))
+    assert register.unnumbered("1957-01-09") == (first,)
+    assert register.unnumbered("1957-01-10") == ()
+    assert register.unnumbered(None) == (first, second)
+
+
+def test_an_unusable_register_says_nothing_of_patients_without_a_number(tmp_path):
+    with pytest.raises(RegisterUnusable):
+        a_register(tmp_path, HEADER).unnumbered("1957-01-09")
 
 
 def test_a_missing_register_cannot_say(tmp_path):
@@ -193,6 +219,13 @@ def test_an_agreeing_patient_is_known_here(tmp_path):
 def test_a_valid_number_that_is_not_there_is_not_known_here(tmp_path):
     match = RegisterPatients(a_register(tmp_path)).match(identity("9990000026"), TODAY)
     assert match.code == BusinessCode.PATIENT_NOT_KNOWN
+
+
+def test_a_number_that_is_not_there_waits_for_a_person_if_it_may_be_that_of_a_patient_without_one(tmp_path):
+    patients = RegisterPatients(a_register(tmp_path, HEADER + ROW + UNNUMBERED))
+    match = patients.match(identity("9990000026"), TODAY)
+    assert (match.code, match.reason) == (None, "unnumbered_patient_matches")
+    assert patients.match(identity(), TODAY).code == BusinessCode.PATIENT_KNOWN
 
 
 def test_an_invalid_number_is_never_answered_not_known(tmp_path):

@@ -117,6 +117,50 @@ def test_a_valid_number_that_the_register_does_not_hold_is_not_known_here():
     assert decide(register=None) == ("30002", "not_found")
 
 
+def born_here(**changes) -> RegisteredPatient:
+    return registered(nhs_number="", **changes)
+
+
+MAY_BE = {
+    "all agrees": ({}, [born_here()]),
+    "one of several": ({}, [born_here(family_name="Jones"), born_here()]),
+    "written otherwise": ({"family_names": ("SMITH",)}, [born_here()]),
+    "left long ago": ({}, [born_here(status="left")]),
+    "no date of birth": ({"date_of_birth": None}, [born_here()]),
+    "only a year": ({"date_of_birth": "1970"}, [born_here()]),
+    "no family name": ({"family_names": ()}, [born_here()]),
+    "nothing but a number": ({"family_names": (), "date_of_birth": None}, [born_here(family_name="Jones")]),
+}
+
+
+@pytest.mark.parametrize("row", MAY_BE)
+def test_a_number_that_is_not_there_waits_for_a_person_if_a_patient_without_one_may_be_the_same(row):
+    changes, unnumbered = MAY_BE[row]
+    found = match_patient(a_patient(**changes), None, TODAY, unnumbered)
+    assert (found.code, found.reason) == (None, "unnumbered_patient_matches")
+
+
+SOMEBODY_ELSE = {
+    "none": ({}, []),
+    "another name": ({}, [born_here(family_name="Jones")]),
+    "another day": ({}, [born_here(date_of_birth=date(1970, 2, 4))]),
+    "another name, no date of birth": ({"date_of_birth": None}, [born_here(family_name="Jones")]),
+    "another day, no family name": ({"family_names": ()}, [born_here(date_of_birth=date(1970, 2, 4))]),
+}
+
+
+@pytest.mark.parametrize("row", SOMEBODY_ELSE)
+def test_a_number_that_is_not_there_is_not_known_here_if_every_patient_without_one_is_somebody_else(row):
+    changes, unnumbered = SOMEBODY_ELSE[row]
+    found = match_patient(a_patient(**changes), None, TODAY, unnumbered)
+    assert (found.code.value, found.reason) == ("30002", "not_found")
+
+
+def test_patients_without_a_number_do_not_matter_where_the_number_is_found_or_none_is_given():
+    assert match_patient(a_patient(), registered(), TODAY, [born_here()]).reason == "registered"
+    assert match_patient(a_patient(nhs_number=None), None, TODAY, [born_here()]).reason == "nhs_number_absent"
+
+
 ALIKE = [
     ("O'Brien", "OBRIEN"),
     ("O\u2019Brien", "o brien"),

@@ -11,13 +11,13 @@ import io
 import os
 import threading
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Final, Literal, cast
 
 from mesh_itk3 import events
-from mesh_itk3.patient_match import PatientIdentity, PatientMatch, match_patient
+from mesh_itk3.patient_match import PatientIdentity, PatientMatch, full_date_of_birth, match_patient
 from mesh_itk3.ports import Clock, PatientRegister, RegisteredPatient, RegisterUnusable
 
 COLUMNS: Final = ("nhs_number", "date_of_birth", "family_name", "status", "status_date")
@@ -49,11 +49,20 @@ class _Fingerprint:
 
 
 @dataclass(frozen=True, slots=True)
+class _Rows:
+    """A register's content."""
+
+    by_number: dict[str, _Row] = field(default_factory=dict)
+    unnumbered: dict[str, set[_Row]] = field(default_factory=dict)
+    """Patients without an NHS number, by their date of birth: visitors, newborns, people new to the country."""
+
+
+@dataclass(frozen=True, slots=True)
 class _Loaded:
     """What one reading of the file gave: rows, or why there are none."""
 
     fingerprint: _Fingerprint
-    rows: dict[str, _Row]
+    rows: _Rows
     problem: str | None
 
 
@@ -68,17 +77,24 @@ class CsvPatientRegister:
         self._loaded: _Loaded | None = None
 
     def look_up(self, nhs_number: str) -> RegisteredPatient | None:
-        """Raises RegisterUnusable, whose text is the reason: `missing`, `unreadable`, `empty`, `changing`, `too_old`,
-        `dated_in_future`, or `malformed` or `contradictory` with a line number.
+        """Raises RegisterUnusable, whose text is the reason: `missing`, `unreadable`, `empty`, `without_numbers`,
+        `changing`, `too_old`, `dated_in_future`, or `malformed` or `contradictory` with a line number.
         """
-        row = self._rows().get(nhs_number)
+        row = self._rows().by_number.get(nhs_number)
         return _patient(row) if row else None
+
+    def unnumbered(self, date_of_birth: str | None) -> tuple[RegisteredPatient, ...]:
+        """Raises RegisterUnusable, like `look_up`."""
+        by_birth = self._rows().unnumbered
+        born = by_birth if date_of_birth is None else (date_of_birth,)
+        return tuple(_patient(row) for day in born for row in sorted(by_birth.get(day, ())))
 
     def count(self) -> int:
         """How many patients it holds. Raises RegisterUnusable, like `look_up`."""
-        return len(self._rows())
+        rows = self._rows()
+        return len(rows.by_number) + sum(map(len, rows.unnumbered.values()))
 
-    def _rows(self) -> dict[str, _Row]:
+    def _rows(self) -> _Rows:
         with self._lock:
             fingerprint = self._fingerprint()
             if self._loaded is None or self._loaded.fingerprint != fingerprint:
@@ -117,11 +133,12 @@ class RegisterPatients:
             return PatientMatch(code=None, reason="no_register", warnings=())
         try:
             found = self._register.look_up(patient.nhs_number or "")
+            unnumbered = () if found else self._register.unnumbered(full_date_of_birth(patient))
         except RegisterUnusable as error:
             self._report(str(error))
             return PatientMatch(code=None, reason="register_unusable", warnings=())
         self._reported = None
-        return match_patient(patient, found, today)
+        return match_patient(patient, found, today, unnumbered)
 
     def _report(self, reason: str) -> None:
         # Once per change, not per message: a stale file on a Monday morning is one fault.
@@ -146,19 +163,29 @@ def _load(file: Path) -> _Loaded:
     try:
         rows = _rows_of(content)
     except _Malformed as problem:
-        return _Loaded(after, {}, str(problem))
-    return _Loaded(after, rows, None if rows else "empty")
+        return _Loaded(after, _Rows(), str(problem))
+    return _Loaded(after, rows, _lack(rows))
 
 
 def _reason_of(error: OSError) -> str:
     return "missing" if isinstance(error, FileNotFoundError) else "unreadable"
 
 
-def _rows_of(content: bytes) -> dict[str, _Row]:
-    """Every row by its number. Raises _Malformed."""
-    rows: dict[str, _Row] = {}
+def _lack(rows: _Rows) -> str | None:
+    """Without a single number it is an export that went wrong: everybody would be "not known here"."""
+    if rows.by_number:
+        return None
+    return "without_numbers" if rows.unnumbered else "empty"
+
+
+def _rows_of(content: bytes) -> _Rows:
+    """Raises _Malformed."""
+    rows = _Rows()
     for line, row in _checked(content):
-        if rows.setdefault(row[0], row) != row:
+        number, born = row[:2]
+        if not number:
+            rows.unnumbered.setdefault(born, set()).add(row)
+        elif rows.by_number.setdefault(number, row) != row:
             raise _Malformed(f"contradictory (line {line})")
     return rows
 
@@ -194,7 +221,7 @@ def _row_of(cells: Sequence[str], order: tuple[int, ...], width: int) -> _Row:
         raise ValueError
     number, born, family_name, status, status_date = (cells[place].strip() for place in order)
     number, status = "".join(number.split()), status.lower()
-    if len(number) != _NHS_NUMBER_DIGITS or not (number.isascii() and number.isdigit()):
+    if number and (len(number) != _NHS_NUMBER_DIGITS or not (number.isascii() and number.isdigit())):
         raise ValueError
     if not family_name or not family_name.isprintable() or status not in _STATUSES:
         raise ValueError
