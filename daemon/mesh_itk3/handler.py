@@ -130,7 +130,8 @@ class Message:
     """A readable ITK3 message. Everything below `header` is read on demand from the received bytes."""
 
     raw: bytes = field(repr=False)
-    """The received bytes, unchanged: the record. Never re-serialise clinical content."""
+    """The received bytes, unchanged: the record. Never re-serialise clinical content. Where the sender had compressed them
+    (Mex-Content-Compressed), what was compressed."""
     header: MessageHeader
     envelope: Envelope = field(repr=False)
     """The outer Bundle: every entry, in both forms (XML and JSON) read alike."""

@@ -75,7 +75,7 @@ def _gunzipped(blocks: Iterable[bytes], limit: int) -> Iterator[bytes]:
     """
     member, unpacked = zlib.decompressobj(wbits=31), 0
     for block in blocks:
-        data = block
+        data = block.lstrip(b"\0") if member.eof else block
         while data:
             if member.eof:
                 member = zlib.decompressobj(wbits=31)
