@@ -92,6 +92,15 @@ def test_a_short_download_leaves_nothing_and_is_never_acknowledged(tmp_path, mes
     assert daemon.said("collect.truncated")
 
 
+def test_a_message_that_the_ledger_refuses_leaves_no_copy_at_every_poll_and_hides_no_other(tmp_path, message):
+    refused = a_mesh_message(BODY, local_id="\ud800")
+    daemon = a_small_daemon(tmp_path, FakeMailbox([refused, message]))
+    for _ in range(3):
+        daemon.collect()
+    assert daemon.mailbox.acknowledged == [message.mesh_message_id]
+    assert len(daemon.payload_files()) == 2
+
+
 def test_one_message_that_cannot_be_fetched_does_not_hold_up_the_others(tmp_path):
     messages = [a_mesh_message(BODY) for _ in range(3)]
     daemon = a_small_daemon(tmp_path, FakeMailbox(messages, fails_on="open", fails_times=1))

@@ -29,6 +29,7 @@ from mesh_itk3.ports import (
     MessageRecord,
     Received,
     Routes,
+    StepRefused,
     StorageFailed,
     TruncatedDownload,
 )
@@ -229,7 +230,12 @@ def _take(c: Collector, walk: Walk, mesh_message_id: str, download: Download) ->
         linked_message_id=headers.linked_message_id,
         payload=payload,
     )
-    c.ledger.record_received(received, Entry(at=now, stage=STAGE, outcome="received"))
+    try:
+        c.ledger.record_received(received, Entry(at=now, stage=STAGE, outcome="received"))
+    except (LedgerConflict, StepRefused):
+        # Certainly not committed: the bytes stay in MESH, and a copy more of them at every poll would fill the disk.
+        c.payloads.discard(payload.name)
+        raise
     walk.collected += 1
     c.collected()
     if not _is_held_for_correlate(c, kind):
