@@ -55,7 +55,6 @@ def test_without_systemd_nothing_happens():
     notifier.ready()
     notifier.watchdog()
 
-    assert not notifier.is_supervised
     assert notifier.watchdog_interval_s is None
 
 

@@ -64,7 +64,7 @@ def _print_version(asked: bool) -> None:  # noqa: FBT001 - typer calls it with t
 def _root(
     context: typer.Context,
     *,
-    version: Annotated[
+    version: Annotated[  # noqa: ARG001 - its callback prints it
         bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and stop.")
     ] = False,
 ) -> None:

@@ -19,10 +19,10 @@ FIELDS: Final[frozenset[str]] = frozenset(
         "mailbox_id", "workflow_id", "mesh_message_id", "message_header_id", "stage", "outcome", "response_code",
         "attempt", "duration_ms",
         # what else may be said
-        "acknowledged", "actor", "bytes", "collected", "count", "days_left", "distribution", "due_in_s", "environment",
-        "error_at", "error_type", "event_code", "expires_at", "foreign", "handler", "holder", "key", "level", "local_id",
-        "pages", "pid", "problem", "python", "reason", "response_mesh_message_id", "retry_in_s", "rule", "schema",
-        "seconds", "signal", "state", "status_code", "version", "warnings",
+        "acknowledged", "actor", "bytes", "collected", "count", "days_left", "distribution", "error_at", "error_type",
+        "event_code", "expires_at", "foreign", "handler", "level", "local_id", "pages", "pid", "problem", "reason",
+        "response_mesh_message_id", "retry_in_s", "rule", "schema", "seconds", "state", "status_code", "version",
+        "warnings",
     }
 )  # fmt: skip
 """Every field that a log line may have (beside `timestamp`, `severity`, `event`, `text`, `logger`)."""

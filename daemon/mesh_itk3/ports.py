@@ -154,7 +154,6 @@ class Outgoing:
     workflow_id: str
     local_id: str
     body: bytes
-    subject: str | None = None
     content_type: str = "application/fhir+xml"
 
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from mesh_itk3.adapters.durable import fsync_tree, make_directories, new_directory, write_file
+from mesh_itk3.adapters.durable import fsync_tree, make_directories, write_file
 from mesh_itk3.ports import MailboxUnavailable, StorageFailed
 
 
@@ -61,37 +61,6 @@ def test_a_missing_directory_is_storage_failed_without_a_path_in_the_text(tmp_pa
         write_file(tmp_path / "nowhere" / "a.bin", lambda file: None)
 
     assert "nowhere" not in str(failed.value)
-
-
-def test_a_new_directory_appears_at_once_with_everything_in_it(tmp_path):
-    with new_directory(tmp_path / "2024-05-01", "letter") as place:
-        (place / "attachments").mkdir()
-        (place / "attachments" / "01.pdf").write_bytes(b"%PDF")
-        assert not (tmp_path / "2024-05-01" / "letter").exists()
-
-    assert names(tmp_path / "2024-05-01") == ["letter", "letter/attachments", "letter/attachments/01.pdf"]
-
-
-def test_a_directory_whose_filling_fails_leaves_nothing(tmp_path):
-    def half_a_letter():
-        with new_directory(tmp_path, "letter") as place:
-            (place / "a").write_bytes(b"half")
-            raise KeyError
-
-    with pytest.raises(KeyError):
-        half_a_letter()
-
-    assert names(tmp_path) == []
-
-
-def test_a_directory_that_exists_is_not_replaced(tmp_path):
-    (tmp_path / "letter").mkdir()
-    (tmp_path / "letter" / "old").write_bytes(b"old")
-
-    with pytest.raises(FileExistsError), new_directory(tmp_path, "letter") as place:
-        (place / "new").write_bytes(b"new")
-
-    assert names(tmp_path) == ["letter", "letter/old"]
 
 
 def test_directories_are_made_for_their_owner_only(tmp_path):

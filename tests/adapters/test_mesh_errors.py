@@ -401,13 +401,13 @@ def test_a_send_with_rejected_credentials_is_not_sent(faulty_mesh, status):
         hospital.send(outgoing())
 
 
-@pytest.mark.parametrize("subject", ["a\nb", " leads", "1933 \u2013 Smith"], ids=["newline", "space", "not latin-1"])
-def test_a_header_that_cannot_be_sent_is_refused_before_anything_goes_out(faulty_mesh, subject):
+@pytest.mark.parametrize("value", ["a\nb", " leads", "1933 \u2013 Smith"], ids=["newline", "space", "not latin-1"])
+def test_a_header_that_cannot_be_sent_is_refused_before_anything_goes_out(faulty_mesh, value):
     with closing(MeshMailbox(connection(faulty_mesh.url, HOSPITAL))) as hospital, pytest.raises(SendRefused) as raised:
-        hospital.send(outgoing(subject=subject))
+        hospital.send(outgoing(workflow_id=value))
 
     assert raised.value.code == "unusable_header"
-    assert raised.value.__cause__ is None  # the library's error would carry the subject
+    assert raised.value.__cause__ is None  # the library's error would carry the value
     assert faulty_mesh.counts["send"] == 0
 
 

@@ -269,7 +269,6 @@ class FakeMailbox:
             sender_mailbox_id=self.mailbox_id,
             recipient_mailbox_id=outgoing.to_mailbox_id,
             local_id=outgoing.local_id,
-            **({} if outgoing.subject is None else {"subject": outgoing.subject}),
         )
         self.sent.append(outgoing)
         self._sent_ids.setdefault(outgoing.local_id, []).append(message.mesh_message_id)

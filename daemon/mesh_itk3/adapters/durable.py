@@ -11,7 +11,6 @@ import errno
 import io
 import os
 import secrets
-import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -77,28 +76,6 @@ def make_directories(path: Path, mode: int = 0o700) -> None:
             fsync_directory(place.parent)
 
 
-@contextmanager
-def new_directory(parent: Path, name: str, mode: int = 0o700) -> Iterator[Path]:
-    """Gives a directory to fill that becomes `parent/name` at the end of the block, all at once and durable: every file
-    in it, itself and its parent fsynced. After an exception in the block nothing of it is left.
-
-    `name` must be safe as a file name already. The parent is made where it is missing. Raises FileExistsError at the
-    end where `parent/name` exists and is not empty, else StorageFailed.
-    """
-    make_directories(parent)
-    aside = _aside(parent)
-    with storage_failures():
-        aside.mkdir(mode=mode)
-    try:
-        yield aside
-        fsync_tree(aside)
-        _rename_to_new(aside, parent / name)
-        fsync_directory(parent)
-    except BaseException:
-        shutil.rmtree(aside, ignore_errors=True)
-        raise
-
-
 def fsync_tree(directory: Path) -> None:
     """Makes every file below a directory durable, and every directory. Links are not followed. Raises StorageFailed."""
     with storage_failures():
@@ -138,15 +115,6 @@ class _DurableFile(io.FileIO):
     def write(self, data: object, /) -> int:
         with storage_failures():
             return super().write(data)  # type: ignore[arg-type]
-
-
-def _rename_to_new(aside: Path, path: Path) -> None:
-    try:
-        aside.rename(path)
-    except OSError as error:
-        if error.errno in (errno.EEXIST, errno.ENOTEMPTY, errno.ENOTDIR):
-            raise FileExistsError(errno.EEXIST, "something of this name exists already") from error
-        raise StorageFailed(reason_of(error)) from error
 
 
 def _aside(parent: Path) -> Path:

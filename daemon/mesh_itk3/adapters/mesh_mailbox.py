@@ -201,8 +201,6 @@ def _post(
         "local_id": outgoing.local_id,
         "content_type": outgoing.content_type,
     }
-    if outgoing.subject is not None:
-        headers["subject"] = outgoing.subject
     try:
         return client.send_chunk(outgoing.to_mailbox_id, chunk, number, total, message_id=mesh_message_id, **headers)
     except requests.HTTPError as error:

@@ -28,11 +28,6 @@ class Notifier:
         self.watchdog_interval_s = watchdog_interval_s(environ)
         """How often to call `watchdog`, in seconds: half of what systemd waits for. None where it does not watch us."""
 
-    @property
-    def is_supervised(self) -> bool:
-        """Whether anybody is listening for us."""
-        return bool(self._address)
-
     def ready(self, status: str = "") -> None:
         """Started, or reloaded, and at work."""
         self._tell("READY=1", *([f"STATUS={one_line(status)}"] if status else []))

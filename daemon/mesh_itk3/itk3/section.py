@@ -26,10 +26,6 @@ class Section:
         return xml.value(self.element, "code/coding/code")
 
     @property
-    def code_system(self) -> str | None:
-        return xml.value(self.element, "code/coding/system")
-
-    @property
     def title(self) -> str:
         """The author's title, else the code's display, else nothing."""
         return (
@@ -38,10 +34,6 @@ class Section:
             or xml.value(self.element, "code/text")
             or ""
         )
-
-    @property
-    def text_status(self) -> str | None:
-        return xml.value(self.element, "text/status")
 
     @cached_property
     def div(self) -> etree._Element | None:
