@@ -99,6 +99,15 @@ print(schema_revision(f"sqlite:///{here}/ledger.db"))
     assert done.stdout.strip()
 
 
+def test_the_practices_time_zone_is_known_on_a_system_without_any():
+    code = "from mesh_itk3_handlers.filing import LONDON; print(LONDON)"
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True, text=True, timeout=60, check=False, env={**os.environ, "PYTHONTZPATH": ""},
+    )  # fmt: skip
+    assert done.stdout == "Europe/London\n", done.stderr
+
+
 # ------------------------------------------------------------------------------------------------ what is declared
 
 
