@@ -162,7 +162,7 @@ def _parse(raw: bytes, caps: Caps) -> tuple[etree._Element, str]:
         raise xml.Unreadable("too_many_elements")
     if start == b"{":
         return parse_json(raw, caps.max_depth, caps.max_marks - marks), "json"
-    if not raw.strip():
+    if not start and not raw.strip():  # what stands first spares a copy of all of it
         raise xml.Unreadable("empty")
     return xml.parse_xml(raw, caps.max_depth), "xml"
 

@@ -61,7 +61,7 @@ class Resource(Part):
     """One resource of a bundle."""
 
     def __init__(self, element: etree._Element, full_url: str | None, where: str) -> None:
-        super().__init__(element)
+        self.element = element  # not by way of Part: a large bundle has thousands of these
         self.full_url = full_url
         self.where = where
         """Its path from the outer Bundle, such as `Bundle.entry[2].resource`."""
@@ -118,7 +118,8 @@ def entries_of(bundle: etree._Element, where: str) -> tuple[Resource, ...]:
     # Three paths inside libxml2 cost a tenth of a walk that makes every entry, fullUrl and holder an object of Python.
     elements, urls = _ELEMENTS(bundle), _URLS(bundle)
     if len(elements) == len(urls) == _COUNT(bundle):
-        return tuple([Resource(elements[at], urls[at], f"{where}.entry[{at}].resource") for at in range(len(elements))])
+        pairs = enumerate(zip(elements, urls, strict=True))
+        return tuple([Resource(element, url, f"{where}.entry[{at}].resource") for at, (element, url) in pairs])
     return tuple(_walked(bundle, where))
 
 
