@@ -222,8 +222,9 @@ def json_with_narrative(div: str) -> bytes:
     return json_with({"text": {"status": "additional", "div": div}})
 
 
-def test_levels_of_a_json_narrative_count():
-    deep = "<div>" + "<b>" * 1500 + "</b>" * 1500 + "</div>"
+@pytest.mark.parametrize("levels", [250, 1500, 3000, 100_000])
+def test_levels_of_a_json_narrative_count(levels):
+    deep = "<div>" + "<b>" * levels + "</b>" * levels + "</div>"
     reading = read_message(json_with_narrative(deep), CAPS)
     assert [(fault.code.value, fault.rule) for fault in reading.faults] == [("10009", "depth")]
     assert reading.header.message_header_id == HEADER_ID

@@ -25,6 +25,8 @@ _STRING_NAMES: Final = frozenset(
     | {"valueString", "valueUri"}
 )
 """What decides about a message and is, wherever it is a primitive in STU3, some kind of string."""
+_PARSER_LIMITS: Final = (etree.ErrorTypes.ERR_RESOURCE_LIMIT, etree.ErrorTypes.ERR_INTERNAL_ERROR)
+"""libxml2 has a depth of its own where it stops, 2048; which of the two it then says depends on its version."""
 _BOOLEAN_NAMES: Final = frozenset({"valueBoolean"})
 
 
@@ -193,7 +195,9 @@ def _narrative(text: str) -> etree._Element:
     try:
         xml.check_prolog(raw)
         return etree.fromstring(raw, xml.hardened_parser())
-    except (etree.XMLSyntaxError, Unreadable):
+    except (etree.XMLSyntaxError, Unreadable) as error:
+        if isinstance(error, etree.XMLSyntaxError) and error.code in _PARSER_LIMITS:
+            raise Unreadable("depth") from error
         div = etree.Element(f"{{{XHTML}}}div")
         div.text = text
         return div
