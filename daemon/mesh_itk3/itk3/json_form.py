@@ -196,7 +196,7 @@ def _narrative(text: str) -> etree._Element:
         xml.check_prolog(raw)
         return etree.fromstring(raw, xml.hardened_parser())
     except (etree.XMLSyntaxError, Unreadable) as error:
-        if isinstance(error, etree.XMLSyntaxError) and error.code in _PARSER_LIMITS:
+        if isinstance(error, etree.XMLSyntaxError) and getattr(error, "code", None) in _PARSER_LIMITS:
             raise Unreadable("depth") from error
         div = etree.Element(f"{{{XHTML}}}div")
         div.text = text
