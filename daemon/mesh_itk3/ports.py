@@ -542,6 +542,13 @@ class Ledger(Protocol):
     def is_document_accepted(self, mailbox_id: str, sender_mailbox_id: str | None, document_id: str) -> MessageRecord | None:
         """The same for the inner document's identifier."""
 
+    def accepted_before(
+        self, mailbox_id: str, sender_mailbox_id: str | None, message_header_id: str | None, document_id: str | None
+    ) -> tuple[MessageRecord | None, MessageRecord | None]:
+        """Both at once, at the price of one: what `is_accepted` and what `is_document_accepted` say. An id that could not
+        be read is None, and nothing is known by it.
+        """
+
     def apply(self, steps: Sequence[Step]) -> None:
         """All steps in one transaction; each is conditional on the message being in `step.old`, and clears its claim.
         Raises LedgerConflict, StepRefused (then nothing of the batch was applied), LeaseLost.

@@ -55,7 +55,7 @@ def test_a_time_comes_back_exact_and_in_utc_whatever_zone_it_came_in(ledger):
 
 
 def test_a_time_without_a_zone_is_refused_as_a_fault_of_ours(ledger):
-    with pytest.raises(sa.exc.StatementError):
+    with pytest.raises(ValueError, match="zone"):
         ledger.record_received(a_message(received_at=datetime(2024, 5, 1)), an_entry())  # noqa: DTZ001
 
 
@@ -277,6 +277,30 @@ def test_the_first_accepted_one_is_named(ledger):
     ledger.apply([a_step(1, message_header_id="A", accepted_at=later(hours=1))])
 
     assert ledger.is_accepted(HERE, HOSPITAL, "A").key == key(2)
+
+
+def test_both_ids_are_asked_for_at_once(ledger):
+    record(ledger, 1, 2, 3)
+    ledger.apply(
+        [
+            a_step(1, message_header_id="A", document_id="s|A", accepted_at=later(hours=1)),
+            a_step(2, message_header_id="B", document_id="s|B"),
+            a_step(3, message_header_id="B", document_id="s|A", accepted_at=later(hours=2)),
+        ]
+    )
+
+    def known(*asked: str | None) -> list[int | None]:
+        found = ledger.accepted_before(*asked)
+        assert found == tuple(each and ledger.get(each.key) for each in found)
+        return [each and int(each.key.mesh_message_id[14:20]) for each in found]
+
+    assert known(HERE, HOSPITAL, "urn:uuid:a", "s|b") == [1, 2]
+    assert known(HERE, HOSPITAL, "B", "s|A") == [2, 1]
+    assert known(HERE, HOSPITAL, "C", "s|A") == [None, 1]
+    assert known(HERE, HOSPITAL, None, None) == [None, None]
+    assert known(HERE, HOSPITAL, "A", None) == [1, None]
+    assert known(HERE, None, "A", "s|A") == [None, None]
+    assert known(THERE, HOSPITAL, "A", "s|A") == [None, None]
 
 
 def test_a_document_is_known_by_system_and_value(ledger):

@@ -75,10 +75,8 @@ def statements_of(ledger):
 
     engine = ledger._database._engine
     sa.event.listen(engine, "before_cursor_execute", note)
-    sa.event.listen(ledger._database._writer, "before_cursor_execute", note)
     yield seen
     sa.event.remove(engine, "before_cursor_execute", note)
-    sa.event.remove(ledger._database._writer, "before_cursor_execute", note)
 
 
 PATH = {
@@ -90,6 +88,7 @@ PATH = {
     "recover": lambda ledger: ledger.recover([HERE], NOW),
     "is_accepted": lambda ledger: ledger.is_accepted(HERE, HOSPITAL, "A"),
     "is_document_accepted": lambda ledger: ledger.is_document_accepted(HERE, HOSPITAL, "s|A"),
+    "accepted_before": lambda ledger: ledger.accepted_before(HERE, None, "A", "s|A"),
     "apply": lambda ledger: ledger.apply([a_step(3, responses=[a_response(3)])]),
     "apply a completion": lambda ledger: ledger.apply(
         [a_step(5, State.ACCEPTED, State.COMPLETED, responses=[a_response(5, "business")])]
@@ -141,6 +140,13 @@ def used_ledger(sqlite_ledger):
 @pytest.mark.parametrize("name", PATH)
 def test_the_cost_of_a_step_does_not_grow_with_the_ledger(used_ledger, name):
     assert tables_scanned(used_ledger, PATH[name]) == set()
+
+
+def test_a_message_that_is_not_known_costs_one_question_without_a_transaction(sqlite_ledger):
+    with statements_of(sqlite_ledger) as seen:
+        assert sqlite_ledger.accepted_before(HERE, HOSPITAL, "A", "s|A") == (None, None)
+
+    assert len(seen) == 1
 
 
 def test_a_page_of_messages_reads_only_its_own_responses(used_ledger):

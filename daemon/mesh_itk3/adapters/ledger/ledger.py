@@ -117,12 +117,18 @@ class SqlLedger:
             return
 
     def is_accepted(self, mailbox_id: str, sender_mailbox_id: str | None, message_header_id: str) -> MessageRecord | None:
-        with self._database.reading() as connection:
+        with self._database.asking() as connection:
             return messages.first_accepted(connection, mailbox_id, sender_mailbox_id, message_header_id=message_header_id)
 
     def is_document_accepted(self, mailbox_id: str, sender_mailbox_id: str | None, document_id: str) -> MessageRecord | None:
-        with self._database.reading() as connection:
+        with self._database.asking() as connection:
             return messages.first_accepted(connection, mailbox_id, sender_mailbox_id, document_id=document_id)
+
+    def accepted_before(
+        self, mailbox_id: str, sender_mailbox_id: str | None, message_header_id: str | None, document_id: str | None
+    ) -> tuple[MessageRecord | None, MessageRecord | None]:
+        with self._database.asking() as connection:
+            return messages.accepted_before(connection, mailbox_id, sender_mailbox_id, message_header_id, document_id)
 
     def apply(self, steps: Sequence[Step]) -> None:
         if steps:

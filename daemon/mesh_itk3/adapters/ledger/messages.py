@@ -10,18 +10,21 @@ from typing import Any, Final
 
 from sqlalchemy import (
     BindParameter,
+    ColumnElement,
     Connection,
-    Select,
-    Update,
+    Subquery,
     bindparam,
     insert,
+    literal_column,
     select,
     text,
+    union_all,
     update,
 )
 
 from mesh_itk3.adapters.ledger import rows
 from mesh_itk3.adapters.ledger.followers import park_what_comes_after_refusal
+from mesh_itk3.adapters.ledger.prepared import Prepared
 from mesh_itk3.adapters.ledger.schema import ACCEPTED, document_key, id_key, message, message_event, response, response_body
 from mesh_itk3.lifecycle import State
 from mesh_itk3.ports import Entry, LedgerConflict, MessageKey, MessageRecord, Received, Step, StoredPayload
@@ -35,13 +38,23 @@ _RECEIVED: Final = (
     "linked_message_id", "payload_name", "payload_bytes", "payload_sha256",
 )  # fmt: skip
 # As text, which both engines understand: SQLAlchemy does not cache an ON CONFLICT and would compile it for every message.
-_INSERT_OR_TAKE_OVER: Final = text(
-    f"""INSERT INTO message ({", ".join(_RECEIVED)}) VALUES ({", ".join(f":{name}" for name in _RECEIVED)})
+_INSERT_OR_TAKE_OVER: Final = Prepared(
+    text(
+        f"""INSERT INTO message ({", ".join(_RECEIVED)}) VALUES ({", ".join(f":{name}" for name in _RECEIVED)})
     ON CONFLICT (mesh_message_id, mailbox_id) DO UPDATE
     SET {", ".join(f"{name} = excluded.{name}" for name in _RECEIVED[2:])},
         acknowledged_at = NULL, finished_at = NULL, reason = NULL
     WHERE message.state = '{State.FOREIGN}'"""  # noqa: S608 - constants only
-).bindparams(*(bindparam(name, type_=message.c[name].type) for name in _RECEIVED))
+    ).bindparams(*(bindparam(name, type_=message.c[name].type) for name in _RECEIVED))
+)
+_ENTRY: Final = tuple(column.name for column in message_event.columns if column.name != "sequence")
+_ADD_ENTRIES: Final = Prepared(insert(message_event).inline(), _ENTRY)
+_OWED: Final = (
+    "local_id", "mailbox_id", "answered_mesh_message_id", "level", "response_code", "state", "message_header_id",
+    "message_header_id_key", "to_mailbox_id", "workflow_id", "created_at",
+)  # fmt: skip
+_ADD_RESPONSES: Final = Prepared(insert(response).inline(), _OWED)
+_ADD_BODIES: Final = Prepared(insert(response_body).inline(), ("local_id", "body"))
 
 is_this_message: Final = (message.c.mesh_message_id == bindparam("b_mesh_message_id")) & (
     message.c.mailbox_id == bindparam("b_mailbox_id")
@@ -64,7 +77,7 @@ def known(connection: Connection, mailbox_id: str, mesh_message_ids: Sequence[st
 def record_received(connection: Connection, received: Received, entry: Entry, state: State) -> None:
     values = rows.received_values(received, state)
     # A row in state FOREIGN becomes the new one; any other stays, and no row is counted.
-    if connection.execute(_INSERT_OR_TAKE_OVER, values).rowcount != 1:
+    if _INSERT_OR_TAKE_OVER.execute(connection, values).rowcount != 1:
         raise LedgerConflict("this message is in the ledger already")
     add_entries(connection, [(received.key, entry)])
 
@@ -90,11 +103,27 @@ def first_accepted(
     document_id: str | None = None,
 ) -> MessageRecord | None:
     """By one of the two ids, in its compare form."""
-    key = id_key(message_header_id) if message_header_id is not None else document_key(document_id or "")
-    query = _first_accepted(by_document=message_header_id is None, has_sender=sender_mailbox_id is not None)
-    asked = {"b_mailbox_id": mailbox_id, "b_sender": sender_mailbox_id, "b_key": key}
-    row = connection.execute(query, asked).first()
-    return None if row is None else rows.message_record(row)
+    message_, document = accepted_before(connection, mailbox_id, sender_mailbox_id, message_header_id, document_id)
+    return message_ or document
+
+
+def accepted_before(
+    connection: Connection,
+    mailbox_id: str,
+    sender_mailbox_id: str | None,
+    message_header_id: str | None,
+    document_id: str | None,
+) -> tuple[MessageRecord | None, MessageRecord | None]:
+    """By each of the ids that is given. One statement where nothing is known, as nearly always."""
+    asked = {
+        "b_mailbox_id": mailbox_id,
+        "b_sender": sender_mailbox_id,
+        "b_header_key": None if message_header_id is None else id_key(message_header_id),
+        "b_document_key": None if document_id is None else document_key(document_id),
+    }
+    found = _accepted_before(has_sender=sender_mailbox_id is not None).execute(connection, asked).all()
+    records = {which: _by_sequence(connection, sequence) for which, sequence in found}
+    return records.get("message"), records.get("document")
 
 
 def apply(connection: Connection, steps: Sequence[Step]) -> None:
@@ -104,28 +133,37 @@ def apply(connection: Connection, steps: Sequence[Step]) -> None:
     add_entries(connection, [(step.key, step.entry) for step in steps])
     owed = [(step, new) for step in steps for new in step.responses]
     if owed:
-        connection.execute(insert(response), [rows.response_values(step.key, new, step.entry) for step, new in owed])
-        connection.execute(insert(response_body), [{"local_id": new.local_id, "body": new.body} for _, new in owed])
+        _ADD_RESPONSES.execute(connection, [rows.response_values(step.key, new, step.entry) for step, new in owed])
+        _ADD_BODIES.execute(connection, [{"local_id": new.local_id, "body": new.body} for _, new in owed])
         park_what_comes_after_refusal(connection, steps)
 
 
 def add_entries(connection: Connection, entries: Sequence[tuple[MessageKey, Entry]]) -> None:
-    connection.execute(insert(message_event), [rows.event_values(key, entry) for key, entry in entries])
+    _ADD_ENTRIES.execute(connection, [rows.event_values(key, entry) for key, entry in entries])
 
 
-@lru_cache(maxsize=4)
-def _first_accepted(*, by_document: bool, has_sender: bool) -> Select[Any]:
-    """Built once: this is asked twice for every message."""
-    column = message.c.document_id_key if by_document else message.c.message_header_id_key
+@lru_cache(maxsize=2)
+def _accepted_before(*, has_sender: bool) -> Prepared:
+    by_message = _first_accepted("message", message.c.message_header_id_key == bindparam("b_header_key"), has_sender=has_sender)
+    by_document = _first_accepted("document", message.c.document_id_key == bindparam("b_document_key"), has_sender=has_sender)
+    return Prepared(union_all(select(by_message), select(by_document)))
+
+
+def _first_accepted(which: str, has_this_id: ColumnElement[bool], *, has_sender: bool) -> Subquery:
     sender = message.c.sender_mailbox_id
     # No sender equals no sender.
     is_same_sender = sender == bindparam("b_sender") if has_sender else sender.is_(None)
     return (
-        select(message)
-        .where(column == bindparam("b_key"), message.c.mailbox_id == bindparam("b_mailbox_id"), is_same_sender, text(ACCEPTED))
+        select(literal_column(f"'{which}'").label("which"), message.c.sequence)
+        .where(has_this_id, message.c.mailbox_id == bindparam("b_mailbox_id"), is_same_sender, text(ACCEPTED))
         .order_by(message.c.accepted_at, message.c.sequence)
         .limit(1)
+        .subquery()
     )
+
+
+def _by_sequence(connection: Connection, sequence: int) -> MessageRecord:
+    return rows.message_record(connection.execute(select(message).where(message.c.sequence == sequence)).one())
 
 
 def _in_batches(steps: Sequence[Step]) -> Iterator[list[Step]]:
@@ -144,7 +182,7 @@ def _move(connection: Connection, batch: Sequence[Step]) -> None:
     keys = [{**this_message(step.key), "b_old": step.old.value} for step in batch]
     statement = _conditional_update(tuple(sorted(values[0])))
     parameters = [{**key, **value} for key, value in zip(keys, values, strict=True)]
-    if connection.execute(statement, parameters).rowcount != len(batch):
+    if statement.execute(connection, parameters).rowcount != len(batch):
         raise LedgerConflict("a message was no longer in the state that the step expected")
 
 
@@ -157,10 +195,10 @@ def _moved_values(step: Step) -> dict[str, Any]:
 
 
 @lru_cache(maxsize=128)
-def _conditional_update(columns: tuple[str, ...]) -> Update:
+def _conditional_update(columns: tuple[str, ...]) -> Prepared:
     """The row count says whether the message still was in the old state: SQLite loses updates silently otherwise."""
     changed: dict[str, BindParameter[Any]] = {name: bindparam(name) for name in columns}
-    return update(message).where(is_this_message, message.c.state == bindparam("b_old")).values(changed)
+    return Prepared(update(message).where(is_this_message, message.c.state == bindparam("b_old")).values(changed))
 
 
 def _slices(items: Sequence[str]) -> Iterator[Sequence[str]]:

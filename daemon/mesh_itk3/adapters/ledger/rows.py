@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import fields
 from enum import StrEnum
 from typing import Any, Final
 
-from sqlalchemy import Row, RowMapping
+from sqlalchemy import Row
 
 from mesh_itk3.adapters.ledger import schema
 from mesh_itk3.adapters.ledger.schema import document_key, id_key
@@ -41,7 +42,7 @@ _ENTRY: Final = tuple(field.name for field in fields(Entry))
 
 
 def message_record(row: Row[Any]) -> MessageRecord:
-    values = row._mapping  # noqa: SLF001 - SQLAlchemy's public name for a row as a mapping
+    values = _by_name(row)
     return MessageRecord(
         key=MessageKey(values["mailbox_id"], values["mesh_message_id"]),
         kind=Kind(values["kind"]),
@@ -55,7 +56,7 @@ def message_record(row: Row[Any]) -> MessageRecord:
 
 def response_record(row: Row[Any]) -> ResponseRecord:
     """The row may lack `body` (then empty) and `infrastructure_state`."""
-    values = row._mapping  # noqa: SLF001 - as above
+    values = _by_name(row)
     infrastructure_state = values.get("infrastructure_state")
     return ResponseRecord(
         key=MessageKey(values["mailbox_id"], values["answered_mesh_message_id"]),
@@ -67,7 +68,7 @@ def response_record(row: Row[Any]) -> ResponseRecord:
 
 
 def entry_record(row: Row[Any]) -> Entry:
-    return Entry(**row._mapping)  # noqa: SLF001 - as above
+    return Entry(**row._mapping)  # noqa: SLF001 - SQLAlchemy's public name for a row as a mapping
 
 
 def answered_key(row: Row[Any]) -> MessageKey:
@@ -151,7 +152,12 @@ def response_values(key: MessageKey, owed: NewResponse, entry: Entry) -> dict[st
     }
 
 
-def _payload(values: RowMapping) -> StoredPayload | None:
+def _by_name(row: Row[Any]) -> dict[str, Any]:
+    # SQLAlchemy's own mapping looks a name up at every use, which costs more than the row did.
+    return dict(zip(row._fields, row, strict=True))
+
+
+def _payload(values: Mapping[str, Any]) -> StoredPayload | None:
     if values["payload_name"] is None:
         return None
     return StoredPayload(name=values["payload_name"], bytes=values["payload_bytes"], sha256=values["payload_sha256"])

@@ -77,7 +77,7 @@ def _make_message() -> None:
     )
     op.create_index("message_by_state", "message", ["mailbox_id", "state", "received_at"])
     op.create_index("message_payload_name", "message", ["payload_name"], unique=True)
-    op.create_index("message_by_message_header_id", "message", ["message_header_id_key"])
+    _index("message_by_message_header_id", "message", ["message_header_id_key"], "message_header_id_key IS NOT NULL")
     op.create_index("message_by_local_id", "message", [sa.text("substr(local_id, 1, 64)")])
     _index("message_by_document_id", "message", ["document_id_key"], "accepted_at IS NOT NULL")
     _index("message_in_progress", "message", ["mailbox_id"], "claimed_at IS NOT NULL")
