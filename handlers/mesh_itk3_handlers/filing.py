@@ -27,9 +27,10 @@ from mesh_itk3.handler import (
     Refuse,
     Respond,
 )
-from mesh_itk3.itk3.document import Document
+from mesh_itk3.itk3.document import Document, Resource
 from mesh_itk3_handlers import attachments
-from mesh_itk3_handlers.letter import author_names, care_setting, encounter_of, has_text, organisation_name, read_letter
+from mesh_itk3_handlers.contents import Contents
+from mesh_itk3_handlers.letter import author_names, care_setting, has_text, organisation_name, read_letter
 from mesh_itk3_handlers.render import letter_html, particulars_of
 from mesh_itk3_handlers.structured import Item, structured
 
@@ -106,14 +107,15 @@ class LetterHandler(Handler):
     def _write_files(
         self, folder: Folder, message: Message, document: Document, patient_match: str, warnings: tuple[str, ...]
     ) -> Item:
-        filed = tuple(_write_attachments(folder, document))
-        letter = read_letter(message, document, filed)
+        contents = Contents(document)
+        filed = tuple(_write_attachments(folder, contents))
+        letter = read_letter(message, contents, filed)
         particulars = particulars_of(message, document, patient_match)
         folder.write("letter.html", letter_html(letter, filed, particulars))
         folder.write(f"message.{message.form}", message.raw)
-        folder.write("structured.json", _json(structured(document, letter)))
+        folder.write("structured.json", _json(structured(contents, letter)))
         found = dict.fromkeys((*(str(caution) for caution in letter.cautions), *warnings, *message.warnings))
-        return metadata_of(message, document, filed, patient_match, list(found))
+        return metadata_of(message, contents, filed, patient_match, list(found))
 
 
 def today(now: datetime) -> date:
@@ -125,12 +127,13 @@ def today(now: datetime) -> date:
 
 def metadata_of(
     message: Message,
-    document: Document,
+    contents: Contents,
     filed: tuple[attachments.FiledAttachment, ...],
     patient_match: str,
     warnings: list[str],
 ) -> Item:
     """`metadata.json` but for what the filing itself decides."""
+    document = contents.document
     return {
         "message_header_id": message.header.message_header_id,
         "document_id": document.document_id,
@@ -150,18 +153,18 @@ def metadata_of(
         "confidentiality": document.confidentiality,
         "patient": _patient(document),
         "patient_match": patient_match,
-        "author": "; ".join(author_names(document)) or None,
-        "custodian": {"ods_code": document.custodian_ods_code, "name": organisation_name(document.custodian) or None},
-        "care_setting": care_setting(document) or None,
-        "encounter": _period(document),
+        "author": "; ".join(author_names(contents)) or None,
+        "custodian": {"ods_code": document.custodian_ods_code, "name": organisation_name(contents.custodian) or None},
+        "care_setting": care_setting(contents) or None,
+        "encounter": _period(contents.encounter),
         "subject": message.mesh_headers.get("subject"),
         "attachments": [_attachment(held) for held in filed if held.file],
         "warnings": warnings,
     }
 
 
-def _write_attachments(folder: Folder, document: Document) -> Any:
-    for number, attachment in enumerate(document.attachments, start=1):
+def _write_attachments(folder: Folder, contents: Contents) -> Any:
+    for number, attachment in enumerate(contents.attachments, start=1):
         filed, content = attachments.read(attachment, number)
         if filed.file:
             folder.write(filed.file, content)
@@ -181,8 +184,7 @@ def _patient(document: Document) -> Item:
     }
 
 
-def _period(document: Document) -> Item | None:
-    encounter = encounter_of(document)
+def _period(encounter: Resource | None) -> Item | None:
     if encounter is None:
         return None
     return {"start": encounter.value("period/start"), "end": encounter.value("period/end")}

@@ -11,12 +11,13 @@ from dataclasses import dataclass
 from typing import Final
 
 from mesh_itk3.handler import Message
-from mesh_itk3.itk3.document import Document, Part, Resource, Section
+from mesh_itk3.itk3.document import Document, Part, Resource
 from mesh_itk3.itk3.resource import ods_codes
 from mesh_itk3.patient_match import VERIFIED, PatientIdentity
 from mesh_itk3_handlers import narrative, wording
 from mesh_itk3_handlers.attachments import FiledAttachment
 from mesh_itk3_handlers.cautions import Caution
+from mesh_itk3_handlers.contents import Contents, ReadSection
 from mesh_itk3_handlers.narrative import Narrative
 
 RECIPIENT_TYPES: Final = {"FA": "For action", "FI": "For information"}
@@ -96,22 +97,23 @@ class Letter:
     cautions: tuple[Caution, ...]
 
 
-def read_letter(message: Message, document: Document, attachments: tuple[FiledAttachment, ...]) -> Letter:
+def read_letter(message: Message, contents: Contents, attachments: tuple[FiledAttachment, ...]) -> Letter:
     """The letter that this document is."""
-    cautions = [*_document_cautions(document), *_patient_cautions(document)]
-    summary = _narrative_of(document.composition)
-    sections = tuple(_sections(document, document.sections, "", 2, cautions))
+    document = contents.document
+    cautions = [*_document_cautions(contents), *_patient_cautions(document)]
+    summary = _narrative_of(contents.composition)
+    sections = tuple(_sections(contents, contents.sections, "", 2, cautions))
     cautions += [Caution(word, "summary") for word in summary.warnings]
     cautions += [caution for attachment in attachments for caution in attachment.warnings]
     document_type = document.type_display or document.title or "Document"
     return Letter(
         title=document.title or document_type,
         document_type=document_type,
-        organisation=organisation_name(document.custodian),
+        organisation=organisation_name(contents.custodian),
         recipient_type=RECIPIENT_TYPES.get(message.header.handling.recipient_type.value or "", ""),
         is_replacement=document.is_replacement,
-        patient=_banner(document),
-        facts=tuple(fact for fact in _facts(message, document) if any(fact.lines)),
+        patient=_banner(contents),
+        facts=tuple(fact for fact in _facts(message, contents) if any(fact.lines)),
         summary=summary.html,
         sections=sections,
         cautions=tuple(dict.fromkeys(cautions)),
@@ -133,34 +135,28 @@ def organisation_name(organisation: Resource | None) -> str:
     return "" if organisation is None else organisation.value("name") or next(iter(ods_codes(organisation)), "")
 
 
-def author_names(document: Document) -> tuple[str, ...]:
+def author_names(contents: Contents) -> tuple[str, ...]:
     """Every author's name; a device's or organisation's counts."""
-    return tuple(name for author in document.author if (name := wording.resource_words(author)))
+    return tuple(name for author in contents.author if (name := wording.resource_words(author)))
 
 
-def care_setting(document: Document) -> str:
+def care_setting(contents: Contents) -> str:
     """The extension has had four URLs; all end alike."""
-    return wording.extension_words(document.composition, "CareSettingType-1")
-
-
-def encounter_of(document: Document) -> Resource | None:
-    references = document.composition.values("encounter/reference") if document.composition is not None else ()
-    named = (document.resolve(reference) for reference in references)
-    return next((found for found in named if found is not None and found.type == "Encounter"), None)
+    return wording.extension_words(contents.composition, "CareSettingType-1")
 
 
 # ------------------------------------------------------------------------------------------------ the sections
 
 
 def _sections(
-    document: Document, sections: Iterable[Section], prefix: str, level: int, cautions: list[Caution]
+    contents: Contents, sections: Iterable[ReadSection], prefix: str, level: int, cautions: list[Caution]
 ) -> Iterator[LetterSection]:
     for at, section in enumerate(sections, start=1):
         number = f"{prefix}{at}"
-        text = _narrative_of(Part(section.element))
+        text = _narrative_of(section.part)
         cautions += [Caution(word, f"section {number}") for word in text.warnings]
-        nested = tuple(_sections(document, section.sections, f"{number}.", min(level + 1, _DEEPEST_HEADING), cautions))
-        entries = () if text.html else tuple(_entry_words(document, section))
+        nested = tuple(_sections(contents, section.sections, f"{number}.", min(level + 1, _DEEPEST_HEADING), cautions))
+        entries = () if text.html else tuple(_entry_words(contents, section))
         if not (text.html or nested or entries):
             cautions.append(Caution("section_text_missing", f"section {number}"))
         yield LetterSection(
@@ -187,12 +183,9 @@ def _narrative_of(holder: Part | None) -> Narrative:
     return Narrative(html, plain, tuple(sorted(words)))
 
 
-def _entry_words(document: Document, section: Section) -> Iterator[str]:
-    numbers = {id(held.resource.element): number for number, held in enumerate(document.attachments, start=1)}
-    for reference in section.entries:
-        found = document.resolve(reference)
-        if found is None:
-            continue
+def _entry_words(contents: Contents, section: ReadSection) -> Iterator[str]:
+    numbers = {id(held.resource.element): number for number, held in enumerate(contents.attachments, start=1)}
+    for found in section.entries:
         if found.type == "Binary":
             yield f"Attachment {numbers.get(id(found.element), '')}".strip()
         elif words := wording.resource_words(found):
@@ -202,8 +195,8 @@ def _entry_words(document: Document, section: Section) -> Iterator[str]:
 # ------------------------------------------------------------------------------------------------ the patient
 
 
-def _banner(document: Document) -> Banner:
-    patient, identity = document.patient, document.patient_identity
+def _banner(contents: Contents) -> Banner:
+    patient, identity = contents.patient, contents.document.patient_identity
     if patient is None or identity is None:
         return Banner("", "", "", "", "", address="", telecom="", died="")
     died = wording.date_words(patient.value("deceasedDateTime"))
@@ -241,38 +234,39 @@ def _patient_cautions(document: Document) -> Iterator[Caution]:
         yield Caution("date_of_birth_missing")
 
 
-def _document_cautions(document: Document) -> Iterator[Caution]:
+def _document_cautions(contents: Contents) -> Iterator[Caution]:
+    document = contents.document
     if document.is_replacement:
         yield Caution("document_is_replacement")
     if document.status not in (None, "final", "amended"):
         yield Caution("document_not_final")
     if document.confidentiality in ("R", "V"):
         yield Caution("document_restricted")
-    if not author_names(document):
+    if not author_names(contents):
         yield Caution("author_missing")
-    if not organisation_name(document.custodian):
+    if not organisation_name(contents.custodian):
         yield Caution("custodian_missing")
 
 
 # ------------------------------------------------------------------------------------------------ above the sections
 
 
-def _facts(message: Message, document: Document) -> Iterator[Fact]:
-    yield Fact("Written by", tuple(line for author in document.author for line in _person_lines(document, author)))
-    yield Fact("Organisation", tuple(_organisation_lines(document.custodian)))
-    yield Fact("Date written", (wording.date_words(document.date),))
-    yield Fact("Care setting", (care_setting(document),))
-    yield from _encounter_facts(document)
+def _facts(message: Message, contents: Contents) -> Iterator[Fact]:
+    yield Fact("Written by", tuple(line for author in contents.author for line in _person_lines(contents, author)))
+    yield Fact("Organisation", tuple(_organisation_lines(contents.custodian)))
+    yield Fact("Date written", (wording.date_words(contents.document.date),))
+    yield Fact("Care setting", (care_setting(contents),))
+    yield from _encounter_facts(contents.encounter)
     yield Fact("Sent to", tuple(_organisation_lines(message.header.receiver)))
-    yield Fact("GP practice", tuple(dict.fromkeys(_practice_lines(document))))
-    yield Fact("Copies to", tuple(dict.fromkeys(_copies(document)))[:_NUMBER_OF_PEOPLE])
+    yield Fact("GP practice", tuple(dict.fromkeys(_practice_lines(contents))))
+    yield Fact("Copies to", tuple(dict.fromkeys(_copies(contents)))[:_NUMBER_OF_PEOPLE])
 
 
-def _person_lines(document: Document, person: Resource) -> Iterator[str]:
+def _person_lines(contents: Contents, person: Resource) -> Iterator[str]:
     if person.type == "Organization":
         yield from _organisation_lines(person)
         return
-    lines = (wording.resource_words(person), wording.role_words(document, person), wording.telecom_words(person))
+    lines = (wording.resource_words(person), wording.role_words(contents, person), wording.telecom_words(person))
     yield from (line for line in lines if line)
 
 
@@ -287,8 +281,7 @@ def _organisation_lines(organisation: Resource | None) -> Iterator[str]:
     yield from (line for line in (*lines, wording.telecom_words(organisation)) if line)
 
 
-def _encounter_facts(document: Document) -> Iterator[Fact]:
-    encounter = encounter_of(document)
+def _encounter_facts(encounter: Resource | None) -> Iterator[Fact]:
     if encounter is None:
         return
     kind = encounter.value("class/code")
@@ -300,23 +293,21 @@ def _encounter_facts(document: Document) -> Iterator[Fact]:
     yield Fact("Type of contact", (wording.coded_words(encounter, "type") or wording.coded_words(encounter, "class"),))
 
 
-def _referenced_by(document: Document, code: str) -> Iterator[Resource]:
-    for section in document.all_sections():
-        if section.code == code:
-            yield from (found for reference in section.entries if (found := document.resolve(reference)) is not None)
+def _referenced_by(contents: Contents, code: str) -> Iterator[Resource]:
+    return (found for section in contents.all_sections if section.code == code for found in section.entries)
 
 
-def _practice_lines(document: Document) -> Iterator[str]:
-    for found in _referenced_by(document, _GP_PRACTICE):
+def _practice_lines(contents: Contents) -> Iterator[str]:
+    for found in _referenced_by(contents, _GP_PRACTICE):
         if found.type == "Organization":
             yield from _organisation_lines(found)
 
 
-def _copies(document: Document) -> Iterator[str]:
-    extension = [] if document.composition is None else document.composition.all("extension")
+def _copies(contents: Contents) -> Iterator[str]:
+    extension = [] if contents.composition is None else contents.composition.all("extension")
     # Older documents name recipients here; newer ones in the distribution list.
     older = [part for part in extension if (part.url or "").endswith("InformationRecipient-1")]
-    named = (document.resolve(part.value("valueReference/reference")) for part in older)
-    for found in (*named, *_referenced_by(document, _DISTRIBUTION_LIST)):
+    named = (contents.resolve(part.value("valueReference/reference")) for part in older)
+    for found in (*named, *_referenced_by(contents, _DISTRIBUTION_LIST)):
         if found is not None and found.type != "PractitionerRole":
             yield wording.resource_words(found)

@@ -2,7 +2,7 @@
 
 Two locks. The first writes only elements of a fixed list, with escaped text, so that none of HTML's odd parsing modes can
 begin; the second is nh3, which holds the same list. What a reader would see is counted before and after: a receiver once
-lost a line of a medication list.
+lost a line of a medication list. Narratives of the commonest shape are recognised before (`plain_narrative`).
 """
 
 from __future__ import annotations
@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
 import nh3
+
+from mesh_itk3_handlers.plain_narrative import read_plain, tidy
 
 
 class Element(Protocol):
@@ -106,6 +108,12 @@ def sanitise(div: Element | None) -> Narrative:
     """The narrative of one section; EMPTY where there is no `div` or nothing to read in it."""
     if div is None:
         return EMPTY
+    plain = read_plain(div)
+    return Narrative(*plain, ()) if plain is not None else cleaned(div)
+
+
+def cleaned(div: Element) -> Narrative:
+    """The same, written anew element by element and cleaned: any narrative goes this way that is not plain."""
     page = _Page()
     _write(div, page)
     text, warnings = page.text(), tuple(sorted(page.warnings))
@@ -144,8 +152,7 @@ class _Page:
         self.words.append(text if self.depth_in_pre else text.replace("\n", " "))
 
     def text(self) -> str:
-        lines = (" ".join(line.split()) for line in "".join(self.words).split("\n"))
-        return "\n".join(line for line in lines if line)
+        return "\n".join(line for line in map(tidy, "".join(self.words).split("\n")) if line)
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,9 +10,10 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Final
 
-from mesh_itk3.itk3.document import Document, Part, Resource, Section
+from mesh_itk3.itk3.document import Part, Resource
 from mesh_itk3_handlers import wording
-from mesh_itk3_handlers.letter import Letter, encounter_of
+from mesh_itk3_handlers.contents import Contents, ReadSection
+from mesh_itk3_handlers.letter import Letter
 
 NOTE: Final = (
     "Unverified: read from the sender's codes, not checked by a person and not imported. The letter's text is the truth. "
@@ -33,27 +34,27 @@ class _Found:
     """One coded resource and where the document lists it; no section means that nothing refers to it."""
 
     resource: Resource
-    section: Section | None = None
+    section: ReadSection | None = None
     list_: Resource | None = None
     flag: Part | None = None
 
 
-def structured(document: Document, letter: Letter) -> Item:
+def structured(contents: Contents, letter: Letter) -> Item:
     """The content of `structured.json`: the letter's sections as plain text, then what the document says in codes."""
-    found = tuple(_all_found(document))
-    conditions = [(held, _condition(document, held)) for held in found if held.resource.type == "Condition"]
+    found = tuple(_all_found(contents))
+    conditions = [(held, _condition(contents, held)) for held in found if held.resource.type == "Condition"]
     return {
         "verified": False,
         "note": NOTE,
         "sections": _sections(letter),
-        "medications": [_medication(document, held) for held in _medications(document, found)],
-        "allergies": _items(document, found, "AllergyIntolerance", _allergy),
+        "medications": [_medication(contents, held) for held in _medications(contents, found)],
+        "allergies": _items(contents, found, "AllergyIntolerance", _allergy),
         "diagnoses": [item for held, item in conditions if _code_of(held.section) in _DIAGNOSES],
         "other_conditions": [item for held, item in conditions if _code_of(held.section) not in _DIAGNOSES],
-        "procedures": _items(document, found, "Procedure", _procedure),
-        "immunizations": _items(document, found, "Immunization", _immunization),
-        "encounter": _encounter(document),
-        "lists": [_list(entry) for entry in document.entries if entry.type == "List"],
+        "procedures": _items(contents, found, "Procedure", _procedure),
+        "immunizations": _items(contents, found, "Immunization", _immunization),
+        "encounter": _encounter(contents),
+        "lists": [_list(entry) for entry in contents.of_type("List")],
     }
 
 
@@ -65,35 +66,32 @@ def _sections(letter: Letter) -> list[Item]:
 # ------------------------------------------------------------------------------------------------ where things stand
 
 
-def _all_found(document: Document) -> Iterator[_Found]:
+def _all_found(contents: Contents) -> Iterator[_Found]:
     """Every coded resource of the document once, in its order, with the first place that refers to it."""
     placed: dict[int, _Found] = {}
-    for section in document.all_sections():
-        for held in _listed(document, section):
+    for section in contents.all_sections:
+        for held in _listed(contents, section):
             placed.setdefault(id(held.resource.element), held)
-    for entry in document.entries:
+    for entry in contents.entries:
         yield placed.get(id(entry.element)) or _Found(entry)
 
 
-def _listed(document: Document, section: Section) -> Iterator[_Found]:
+def _listed(contents: Contents, section: ReadSection) -> Iterator[_Found]:
     """What a section refers to: through a List, or straight, as older documents do."""
-    for reference in section.entries:
-        target = document.resolve(reference)
-        if target is None:
-            continue
+    for target in section.entries:
         yield _Found(target, section)
         if target.type == "List":
             for entry in target.all("entry"):
-                item = document.resolve(entry.value("item/reference"))
+                item = contents.resolve(entry.value("item/reference"))
                 if item is not None:
                     yield _Found(item, section, target, next(iter(entry.all("flag")), None))
 
 
-def _items(document: Document, found: tuple[_Found, ...], type_: str, read: Callable[[Document, _Found], Item]) -> list[Item]:
-    return [read(document, held) for held in found if held.resource.type == type_]
+def _items(contents: Contents, found: tuple[_Found, ...], type_: str, read: Callable[[Contents, _Found], Item]) -> list[Item]:
+    return [read(contents, held) for held in found if held.resource.type == type_]
 
 
-def _code_of(section: Section | None) -> str | None:
+def _code_of(section: ReadSection | None) -> str | None:
     return section.code if section is not None else None
 
 
@@ -139,24 +137,24 @@ def _notes(resource: Resource) -> list[str]:
 # ------------------------------------------------------------------------------------------------ one reader per kind
 
 
-def _medications(document: Document, found: tuple[_Found, ...]) -> Iterator[_Found]:
+def _medications(contents: Contents, found: tuple[_Found, ...]) -> Iterator[_Found]:
     """Every medication item; a dispense that is part of a statement is that statement's quantity, not one of its own."""
     held = [item for item in found if item.resource.type in _MEDICATIONS]
-    parts = {id(part.element) for item in held for part in _dispenses(document, item.resource)}
+    parts = {id(part.element) for item in held for part in _dispenses(contents, item.resource)}
     yield from (item for item in held if id(item.resource.element) not in parts)
 
 
-def _dispenses(document: Document, resource: Resource) -> list[Resource]:
-    named = (document.resolve(reference) for reference in resource.values("partOf/reference"))
+def _dispenses(contents: Contents, resource: Resource) -> list[Resource]:
+    named = (contents.resolve(reference) for reference in resource.values("partOf/reference"))
     return [part for part in named if part is not None and part.type == "MedicationDispense"]
 
 
-def _medication(document: Document, held: _Found) -> Item:
+def _medication(contents: Contents, held: _Found) -> Item:
     resource = held.resource
-    medication = document.resolve(resource.value("medicationReference/reference"))
+    medication = contents.resolve(resource.value("medicationReference/reference"))
     coded = _concept(medication, "code") or _concept(resource, "medicationCodeableConcept")
     dosages = resource.all("dosage") + resource.all("dosageInstruction")
-    quantities = (_quantity(part) for part in (*_dispenses(document, resource), resource))
+    quantities = (_quantity(part) for part in (*_dispenses(contents, resource), resource))
     return {
         **_origin(held),
         "medication": coded,
@@ -190,7 +188,7 @@ def _change(resource: Resource) -> Item | None:
     return {ours: wording.extension_words(extension, theirs) or None for ours, theirs in names.items()}
 
 
-def _allergy(_: Document, held: _Found) -> Item:
+def _allergy(_: Contents, held: _Found) -> Item:
     resource = held.resource
     agent = _concept(resource, "code")
     codes = resource.values("code/coding/code")
@@ -213,7 +211,7 @@ def _allergy(_: Document, held: _Found) -> Item:
     }
 
 
-def _condition(_: Document, held: _Found) -> Item:
+def _condition(_: Contents, held: _Found) -> Item:
     resource = held.resource
     return {
         **_origin(held),
@@ -227,7 +225,7 @@ def _condition(_: Document, held: _Found) -> Item:
     }
 
 
-def _procedure(_: Document, held: _Found) -> Item:
+def _procedure(_: Contents, held: _Found) -> Item:
     resource = held.resource
     return {
         **_origin(held),
@@ -239,7 +237,7 @@ def _procedure(_: Document, held: _Found) -> Item:
     }
 
 
-def _immunization(_: Document, held: _Found) -> Item:
+def _immunization(_: Contents, held: _Found) -> Item:
     resource = held.resource
     return {
         **_origin(held),
@@ -255,8 +253,8 @@ def _immunization(_: Document, held: _Found) -> Item:
     }
 
 
-def _encounter(document: Document) -> Item | None:
-    encounter = encounter_of(document)
+def _encounter(contents: Contents) -> Item | None:
+    encounter = contents.encounter
     if encounter is None:
         return None
     stay = next(iter(encounter.all("hospitalization")), None)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from mesh_itk3.itk3.document import Document, Part, Resource
+from mesh_itk3.itk3.document import Part, Resource
+from mesh_itk3_handlers.contents import Contents
 
 _DATE: Final = re.compile(
     r"(?P<year>\d{4})(?:-(?P<month>\d\d)(?:-(?P<day>\d\d))?)?"
@@ -114,10 +115,10 @@ def _value_words(resource: Resource) -> str:
     return quantity or resource.value("valueString") or coded_words(resource, "valueCodeableConcept")
 
 
-def role_words(document: Document, person: Resource) -> str:
+def role_words(contents: Contents, person: Resource) -> str:
     """What the document's PractitionerRole says about a Practitioner: role and specialty."""
-    for entry in document.entries:
-        if entry.type == "PractitionerRole" and document.resolve(entry.value("practitioner/reference")) is person:
+    for entry in contents.of_type("PractitionerRole"):
+        if contents.resolve(entry.value("practitioner/reference")) is person:
             return ", ".join(part for part in (coded_words(entry, "code"), coded_words(entry, "specialty")) if part)
     return ""
 
