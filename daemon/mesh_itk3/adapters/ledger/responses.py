@@ -13,7 +13,6 @@ from sqlalchemy import (
     ColumnElement,
     Connection,
     Select,
-    Update,
     and_,
     bindparam,
     insert,
@@ -25,6 +24,7 @@ from sqlalchemy import (
 
 from mesh_itk3.adapters.ledger import rows
 from mesh_itk3.adapters.ledger.followers import park_after_refusal
+from mesh_itk3.adapters.ledger.prepared import Prepared
 from mesh_itk3.adapters.ledger.schema import ASKED_AT, OWED, SENT, id_key, message_event, response, response_body
 from mesh_itk3.lifecycle import ResponseState
 from mesh_itk3.ports import LedgerConflict, ResponseRecord, ResponseStep
@@ -89,7 +89,7 @@ def apply(connection: Connection, steps: Sequence[ResponseStep]) -> None:
         _move(connection, batch)
     entries = [{"b_local_id": step.local_id, **_entry_parameters(step)} for step in steps if step.entry is not None]
     if entries:
-        connection.execute(_ADD_ENTRY, entries)
+        _ADD_ENTRY.execute(connection, entries)
     park_after_refusal(connection, steps)
 
 
@@ -134,25 +134,29 @@ def _move(connection: Connection, batch: Sequence[ResponseStep]) -> None:
         for step in batch
     ]
     statement = _conditional_update(tuple(sorted(batch[0].changes)))
-    if connection.execute(statement, parameters).rowcount != len(batch):
+    if statement.execute(connection, parameters).rowcount != len(batch):
         raise LedgerConflict("a response was no longer in the state that the step expected")
 
 
 @lru_cache(maxsize=64)
-def _conditional_update(columns: tuple[str, ...]) -> Update:
+def _conditional_update(columns: tuple[str, ...]) -> Prepared:
     changed: dict[str, BindParameter[Any]] = {name: bindparam(name) for name in (*columns, "state")}
     is_unmoved = and_(response.c.local_id == bindparam("b_local_id"), response.c.state == bindparam("b_old"))
-    return update(response).where(is_unmoved).values(changed)
+    return Prepared(update(response).where(is_unmoved).values(changed))
 
 
 _ENTRY_COLUMNS: Final = ("at", "stage", "outcome", "response_code", "reason", "attempt", "who")
-_ADD_ENTRY: Final = insert(message_event).from_select(
-    ["mailbox_id", "mesh_message_id", *_ENTRY_COLUMNS],
-    select(
-        response.c.mailbox_id,
-        response.c.answered_mesh_message_id,
-        *(bindparam(f"b_{name}", type_=message_event.c[name].type) for name in _ENTRY_COLUMNS),
-    ).where(response.c.local_id == bindparam("b_local_id")),
+_ADD_ENTRY: Final = Prepared(
+    insert(message_event)
+    .inline()
+    .from_select(
+        ["mailbox_id", "mesh_message_id", *_ENTRY_COLUMNS],
+        select(
+            response.c.mailbox_id,
+            response.c.answered_mesh_message_id,
+            *(bindparam(f"b_{name}", type_=message_event.c[name].type) for name in _ENTRY_COLUMNS),
+        ).where(response.c.local_id == bindparam("b_local_id")),
+    )
 )
 
 
