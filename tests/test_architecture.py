@@ -41,9 +41,8 @@ BROAD_EXCEPTS: dict[str, tuple[int, str]] = {
     "daemon/mesh_itk3/registry.py": (2, "foreign code: importing or making a handler may raise anything; the others go on"),
     "daemon/mesh_itk3/scheduler.py": (1, "a job must never take the scheduler down; the next run tries again"),
     "daemon/mesh_itk3/stages/collect.py": (1, PER_MESSAGE),
-    "daemon/mesh_itk3/stages/correlate.py": (1, PER_MESSAGE),
-    "daemon/mesh_itk3/stages/dispatch.py": (2, f"{PER_MESSAGE}; and the call of a handler, which is foreign code"),
-    "daemon/mesh_itk3/stages/interpret.py": (1, PER_MESSAGE),
+    "daemon/mesh_itk3/stages/attempt.py": (1, f"{PER_MESSAGE}: interpret, dispatch and correlate share it"),
+    "daemon/mesh_itk3/stages/dispatch.py": (1, "the call of a handler, which is foreign code"),
     "daemon/mesh_itk3/stages/respond.py": (1, f"{PER_MESSAGE}; MESH may have taken it, so it is looked up"),
 }
 """How many, and why."""

@@ -250,3 +250,32 @@ def test_an_unusable_register_is_uncertain_and_told_once_for_each_change(tmp_pat
         patients.match(identity(), TODAY)
     assert {(match.code, match.reason) for match in matches} == {(None, "register_unusable")}
     assert [line["reason"] for line in lines if line["event"] == "register.unusable"] == ["empty", "missing", "missing"]
+
+
+# ---------------------------------------------------------------------------------------------- being written
+
+
+def test_a_register_that_was_written_to_a_moment_ago_cannot_say_until_it_is_at_rest(tmp_path):
+    register = a_register(tmp_path, HEADER + ROW)
+    register.look_up("9990000018")
+    file = tmp_path / "patients.csv"
+    write(file, HEADER, age=timedelta(seconds=1))  # cut at a row's end, as a flush in the middle leaves it
+    assert reason_of(register) == "changing"
+    write(file, HEADER + ROW, age=timedelta(seconds=6))
+    assert register.look_up("9990000018") is not None
+
+
+def test_a_register_that_was_written_just_before_the_start_is_given_a_moment(tmp_path):
+    file = tmp_path / "patients.csv"
+    write(file, HEADER + ROW, age=timedelta(seconds=0.25))
+    paused = []
+    register = CsvPatientRegister(file, max_age_days=7, clock=Clock(), pause=paused.append)
+    assert register.look_up("9990000018") is not None
+    assert paused == [0.75]
+
+
+def test_a_register_that_grows_during_that_moment_cannot_say(tmp_path):
+    file = tmp_path / "patients.csv"
+    write(file, HEADER + ROW, age=timedelta(seconds=0))
+    grow = lambda _: write(file, HEADER + ROW + ROW.replace("0018", "0026"), age=timedelta(seconds=0))  # noqa: E731
+    assert reason_of(CsvPatientRegister(file, max_age_days=7, clock=Clock(), pause=grow)) == "changing"

@@ -10,7 +10,7 @@ import csv
 import io
 import os
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
@@ -26,6 +26,12 @@ _NHS_NUMBER_DIGITS: Final = 10
 _ISO_DATE_LENGTH: Final = 10
 _FUTURE_TOLERANCE: Final = timedelta(days=1)
 """A guess: clocks differ, but a file dated later than this would count as fresh for ever."""
+
+_SETTLED_AFTER: Final = timedelta(seconds=5)
+"""A guess: a file that is written in place, row by row, is written to more often than this. Cut at the end of a row it
+looks whole, and everybody after that row would be "not known here"."""
+_FIRST_LOOK: Final = timedelta(seconds=1)
+"""The same at start, where waiting is short because nobody has been answered yet."""
 
 _Row = tuple[str, str, str, str, str]
 
@@ -69,8 +75,11 @@ class _Loaded:
 class CsvPatientRegister:
     """Implements `ports.PatientRegister` over one file, kept in memory and read again when it changes. Thread-safe."""
 
-    def __init__(self, file: Path, *, max_age_days: int, clock: Clock) -> None:
+    def __init__(
+        self, file: Path, *, max_age_days: int, clock: Clock, pause: Callable[[float], object] = threading.Event().wait
+    ) -> None:
         self._file = file
+        self._pause = pause
         self._max_age = timedelta(days=max_age_days)
         self._clock = clock
         self._lock = threading.Lock()
@@ -98,11 +107,22 @@ class CsvPatientRegister:
         with self._lock:
             fingerprint = self._fingerprint()
             if self._loaded is None or self._loaded.fingerprint != fingerprint:
+                self._wait_until_settled(fingerprint)
                 self._loaded = _load(self._file)
             if self._loaded.problem:
                 raise RegisterUnusable(self._loaded.problem)
             self._check_age(self._loaded.fingerprint)
             return self._loaded.rows
+
+    def _wait_until_settled(self, fingerprint: _Fingerprint) -> None:
+        """A register that has just been written to may still be being written. Raises RegisterUnusable: `changing`."""
+        age = self._clock.now() - datetime.fromtimestamp(fingerprint.modified_ns / 1e9, UTC)
+        if self._loaded is not None and timedelta(0) <= age < _SETTLED_AFTER:
+            raise RegisterUnusable("changing")
+        if timedelta(0) <= age < _FIRST_LOOK:
+            self._pause((_FIRST_LOOK - age).total_seconds())
+            if self._fingerprint() != fingerprint:
+                raise RegisterUnusable("changing")
 
     def _fingerprint(self) -> _Fingerprint:
         try:
