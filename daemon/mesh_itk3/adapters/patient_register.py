@@ -10,6 +10,7 @@ import csv
 import io
 import os
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
@@ -75,9 +76,7 @@ class _Loaded:
 class CsvPatientRegister:
     """Implements `ports.PatientRegister` over one file, kept in memory and read again when it changes. Thread-safe."""
 
-    def __init__(
-        self, file: Path, *, max_age_days: int, clock: Clock, pause: Callable[[float], object] = threading.Event().wait
-    ) -> None:
+    def __init__(self, file: Path, *, max_age_days: int, clock: Clock, pause: Callable[[float], object] = time.sleep) -> None:
         self._file = file
         self._pause = pause
         self._max_age = timedelta(days=max_age_days)
