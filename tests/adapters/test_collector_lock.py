@@ -86,8 +86,11 @@ def test_hold_may_be_repeated_and_release_frees(ledger, url):
 
 def test_a_program_started_by_the_holder_does_not_keep_the_lock(ledger, url):
     ledger.hold([HERE], NOW)
-    child = subprocess.Popen([sys.executable, "-c", "import sys; sys.stdin.read()"], stdin=subprocess.PIPE, close_fds=False)
+    run = [sys.executable, "-c", "import sys; print('runs', flush=True); sys.stdin.read()"]
+    child = subprocess.Popen(run, stdin=subprocess.PIPE, stdout=subprocess.PIPE, close_fds=False)
     try:
+        # Until it runs, it is still a copy of this process.
+        assert child.stdout.readline() == b"runs\n"
         ledger.release()
         other = open_ledger(url, owner="other")
         other.hold([HERE], NOW)
