@@ -8,7 +8,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 from urllib.parse import quote
 
 from sqlalchemy import URL, Connection, Engine, QueuePool, create_engine, event, make_url
@@ -142,7 +142,9 @@ def _set_up_sqlite(connection: DBAPIConnection, _: ConnectionPoolEntry) -> None:
 
 def _begin_sqlite(connection: Connection) -> None:
     if begin := connection.get_execution_options().get(_BEGIN, "BEGIN"):
-        connection.exec_driver_sql(begin)
+        # Past SQLAlchemy: it comes before every message's statements, which are few.
+        driver: Any = connection.connection.driver_connection
+        driver.execute(begin)
 
 
 def _postgresql_engine(url: URL) -> Engine:
