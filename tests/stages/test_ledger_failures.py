@@ -43,7 +43,7 @@ def failing(daemon, error, **times):
     object.__setattr__(daemon.world, "ledger", Failing(daemon.world.ledger, error, **times))
 
 
-@pytest.mark.parametrize("method", ["apply", "is_accepted", "is_document_accepted"])
+@pytest.mark.parametrize("method", ["apply", "accepted_before"])
 def test_messages_that_could_not_be_committed_are_taken_again_at_once_and_uncounted(tmp_path, method):
     daemon, messages = received(tmp_path)
     failing(daemon, LedgerUnavailable("disk full"), **{method: 1})
@@ -63,7 +63,7 @@ def test_messages_that_could_not_even_be_given_back_are_given_back_before_the_ne
 
 def test_a_ledger_that_fails_again_and_again_parks_nothing(tmp_path):
     daemon, messages = received(tmp_path)
-    failing(daemon, LedgerUnavailable("busy"), is_accepted=5)
+    failing(daemon, LedgerUnavailable("busy"), accepted_before=5)
     for _ in range(5):
         with pytest.raises(LedgerUnavailable):
             interpret(daemon.world)

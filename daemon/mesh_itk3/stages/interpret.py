@@ -67,7 +67,7 @@ def _interpret_one(world: World, accepted: AcceptedHere, record: MessageRecord) 
     step = _step(world, record, reading, verdict, routed, earlier)
     if verdict.is_positive:
         keep(world, record, reading, raw)
-        _remember(accepted, replace(record, **_identity(reading)), reading)
+        _remember(accepted, replace(record, **_identity(reading)))
     return Outcome(step, _said(world, record, reading, verdict, step, started))
 
 
@@ -121,23 +121,21 @@ def _have_same_bytes(one: MessageRecord, other: MessageRecord) -> bool:
 
 def _earlier(world: World, record: MessageRecord, reading: Reading, accepted: AcceptedHere) -> Earlier:
     """Known means accepted, in the same receiving mailbox, from the same Mex-From (design rule 2)."""
-    mailbox_id, sender = record.key.mailbox_id, record.sender_mailbox_id
-    message = document = None
-    if header_id := id_for_ledger(reading.header.message_header_id):
-        here = accepted.by_message.get((mailbox_id, sender, normalise_id(header_id)))
-        message = here or world.ledger.is_accepted(mailbox_id, sender, header_id)
-    if document_id := _document_id(reading):
-        there = accepted.by_document.get((mailbox_id, sender, normalise_id(document_id)))
-        document = there or world.ledger.is_document_accepted(mailbox_id, sender, document_id)
-    return Earlier(message, document)
-
-
-def _remember(accepted: AcceptedHere, record: MessageRecord, reading: Reading) -> None:
     place = (record.key.mailbox_id, record.sender_mailbox_id)
-    if header_id := id_for_ledger(reading.header.message_header_id):
-        accepted.by_message[(*place, normalise_id(header_id))] = record
-    if document_id := _document_id(reading):
-        accepted.by_document[(*place, normalise_id(document_id))] = record
+    header_id, document_id = id_for_ledger(reading.header.message_header_id), _document_id(reading)
+    message, document = world.ledger.accepted_before(*place, header_id, document_id)
+    return Earlier(
+        message or accepted.by_message.get((*place, normalise_id(header_id or ""))),
+        document or accepted.by_document.get((*place, document_id or "")),
+    )
+
+
+def _remember(accepted: AcceptedHere, record: MessageRecord) -> None:
+    place = (record.key.mailbox_id, record.sender_mailbox_id)
+    if record.message_header_id:
+        accepted.by_message[(*place, normalise_id(record.message_header_id))] = record
+    if record.document_id:
+        accepted.by_document[(*place, record.document_id)] = record
 
 
 def _document_id(reading: Reading) -> str | None:
