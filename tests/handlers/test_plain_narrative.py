@@ -113,7 +113,8 @@ def test_what_most_systems_write_is_plain(content):
         "<script>x</script>", "<p onclick='x'>a</p>", "<p style='color:red'>a</p>", "<a href='x'>a</a>", "<img alt='a'/>",
         "<x:p xmlns:x='http://www.w3.org/1999/xhtml'>a</x:p>", "<p xmlns='urn:x'>a</p>", "<P>a</P>", "<table>a</table>",
         "<table><tr><td>a</td></tr></table>", "<table><tbody><tr>a<td/></tr></tbody></table>", "<p><p>a</p></p>",
-        "<pre>a</pre>", "<b><p>a</p></b>", "<li>a</li>", "<td width='1&quot; onload=&quot;x'>a</td>", "<!-- a -->", "<?a b?>", "a&#13;b",
+        "<pre>a</pre>", "<b><p>a</p></b>", "<li>a</li>", "<td width='1&quot; onload=&quot;x'>a</td>",
+        "<!-- a -->", "<?a b?>", "a&#13;b",
         "<table width='&lt;script&gt;'><tbody><tr><td>a</td></tr></tbody></table>", "<svg/>", "<style/>", "<textarea/>",
     ],
 )  # fmt: skip

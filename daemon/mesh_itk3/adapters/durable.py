@@ -67,6 +67,12 @@ def fsync_directory(path: Path) -> None:
         _fsync(path, os.O_DIRECTORY)
 
 
+def fsync_file(path: Path) -> None:
+    """Makes the content of a file durable. Raises StorageFailed."""
+    with storage_failures():
+        _fsync(path)
+
+
 def make_directories(path: Path, mode: int = 0o700) -> None:
     """Makes a directory and those above it that are missing, each durable on return. Raises StorageFailed."""
     with storage_failures():

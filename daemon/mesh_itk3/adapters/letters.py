@@ -27,7 +27,7 @@ import orjson
 from mesh_itk3.adapters.durable import (
     PARTIAL_SUFFIX,
     fsync_directory,
-    fsync_tree,
+    fsync_file,
     make_directories,
     reason_of,
     storage_failures,
@@ -43,6 +43,8 @@ _SAFE_FILE_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 _GROUP_READS: Final = stat.S_IRGRP | stat.S_IXGRP
 _NO_LOCKS: Final = frozenset({errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS})
 _TRIES: Final = 5
+_OPEN_AT_ONCE: Final = 32
+"""A guess: written files stay open until they are synced, and a message may have thousands of attachments."""
 
 
 class _PlaceTaken(Exception):
@@ -112,10 +114,12 @@ def _owner_of(directory: Path) -> str | None:
     """The MESH message id in a directory's metadata; `""`, which is nobody's, where none can be read; None where nothing
     of that name exists.
     """
+    if not os.path.lexists(directory):
+        return None
     try:
         metadata = orjson.loads((directory / METADATA).read_bytes())
     except (OSError, ValueError):
-        return "" if os.path.lexists(directory) else None
+        return ""
     owner = metadata.get("mesh_message_id") if isinstance(metadata, dict) else None
     return owner if isinstance(owner, str) else ""
 
@@ -136,24 +140,24 @@ def _write_letter(output: Path, parent: Path, name: str, message: Message, fill:
     modes = _modes_of(output)
     _make_day(parent, modes)
     # Not in the day's directory: that one has lost the setgid bit, from which a letter and its files have their group.
-    with _locked_aside(output, f"{parent.name}.{name}") as aside:
+    with _locked_aside(output, f"{parent.name}.{name}") as (aside, descriptor):
         folder = _NewFolder(aside, name, modes)
         try:
             metadata = fill(folder)
             folder.finish()
+            # The id by which a repeated `handle` knows its letter, whatever the handler wrote.
+            folder.write_metadata({**metadata, "mesh_message_id": message.mesh_message_id})
+            folder.sync(descriptor)
         finally:
             folder.abandon()
-        # The id by which a repeated `handle` knows its letter, whatever the handler wrote.
-        folder.write_metadata({**metadata, "mesh_message_id": message.mesh_message_id})
-        folder.let_read()
-        fsync_tree(aside)
         _rename_to_absent(aside, parent / name)
         fsync_directory(parent)
 
 
 def _make_day(parent: Path, modes: _Modes) -> None:
-    make_directories(parent, _OWNER_ONLY.directory)
     with storage_failures():
+        if not parent.is_dir():
+            make_directories(parent, _OWNER_ONLY.directory)
         # Also when it was there: the process that made it may have died before it came to this.
         there = parent.stat()
         if there.st_uid == os.geteuid() and there.st_mode & modes.directory != modes.directory:
@@ -174,8 +178,8 @@ def _rename_to_absent(aside: Path, target: Path) -> None:
 
 
 @contextmanager
-def _locked_aside(parent: Path, name: str) -> Iterator[Path]:
-    """An empty directory to fill, nobody else's while the block runs; gone after an exception in it.
+def _locked_aside(parent: Path, name: str) -> Iterator[tuple[Path, int]]:
+    """An empty directory to fill and its descriptor, nobody else's while the block runs; gone after an exception in it.
 
     The lock dies with its holder, so a remainder that can be locked is that of a crash, and is cleaned away.
     """
@@ -184,8 +188,9 @@ def _locked_aside(parent: Path, name: str) -> Iterator[Path]:
         descriptor = _lock_directory(aside)
     try:
         with storage_failures():
-            _empty(aside)
-        yield aside
+            if os.listdir(descriptor):  # noqa: PTH208 a descriptor, no path
+                _empty(aside)
+        yield aside, descriptor
     except BaseException:
         shutil.rmtree(aside, ignore_errors=True)
         raise
@@ -246,58 +251,96 @@ class _NewFolder:
         self._directory = directory
         self._modes = modes
         self._open_files: list[io.BufferedWriter] = []
+        self._written: list[int] = []
+        """Descriptors of whole files that are not synced yet: all are written before the first is synced, for a journal
+        takes them at once.
+        """
+        self._streamed: list[Path] = []
+        self._below: dict[str, Path] = {}
 
     def write(self, name: str, content: bytes) -> Path:
         """Raises ValueError for a name that is not safe, reserved or used already; StorageFailed."""
-        file = self.open(name)
-        file.write(content)
-        file.close()
-        return self._directory / name
+        path = self._path_of(name)
+        self._write(path, content)
+        return path
 
     def open(self, name: str) -> io.BufferedWriter:
         """The same, for streaming; a file that the handler leaves open is closed for it."""
-        if name == METADATA:
-            raise ValueError("metadata.json is what `fill` returns; it is written last")
+        path = self._path_of(name)
         self._open_files = [file for file in self._open_files if not file.closed]
-        file = self._create(self._path_of(name))
+        file: io.BufferedWriter = io.BufferedWriter(_LetterFile(self._create(path), "wb"), 64 * 1024)
         self._open_files.append(file)
+        self._streamed.append(path)
         return file
 
     def write_metadata(self, metadata: Mapping[str, Any]) -> None:
         # Last: a directory with metadata is a whole letter.
         content = orjson.dumps(dict(metadata), option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
-        with self._create(self._directory / METADATA) as file:
-            file.write(content)
+        self._write(self._directory / METADATA, content)
 
     def finish(self) -> None:
         """Writes out what a handler left open."""
         for file in self._open_files:
             file.close()
 
-    def let_read(self) -> None:
-        """Opens the directories last. The setgid bit is not kept: it has done its work, and an unprivileged service in a
-        sandbox (RestrictSUIDSGID=) may not set it.
+    def sync(self, descriptor: int) -> None:
+        """Makes every file durable, then every directory; `descriptor` is the letter's own. Directories are opened to their
+        readers last. The setgid bit is not kept: it has done its work, and an unprivileged service in a sandbox
+        (RestrictSUIDSGID=) may not set it.
         """
         with storage_failures():
-            for place, _, _ in os.walk(self._directory, topdown=False):
-                Path(place).chmod(self._modes.directory)
+            self._sync_written()
+            for path in self._streamed:
+                fsync_file(path)
+            for path in self._below.values():
+                path.chmod(self._modes.directory)
+                fsync_directory(path)
+            os.fchmod(descriptor, self._modes.directory)
+            os.fsync(descriptor)
 
     def abandon(self) -> None:
         """Closes without writing: the raw files, for closing a buffer writes its rest once more onto a disk that refused."""
         for file in self._open_files:
             file.raw.close()
+        self._close_written()
 
     def _path_of(self, name: str) -> Path:
+        if name == METADATA:
+            raise ValueError("metadata.json is what `fill` returns; it is written last")
         parts = name.split("/")
         if len(parts) > 2 or not all(_SAFE_FILE_NAME.fullmatch(part) for part in parts):  # noqa: PLR2004
             raise ValueError("a file's name is [A-Za-z0-9._-], begins with a letter or digit and has at most one `/`")
-        path = self._directory.joinpath(*parts)
-        if len(parts) > 1:
-            with storage_failures():
-                path.parent.mkdir(mode=_OWNER_ONLY.directory, exist_ok=True)
-        return path
+        if len(parts) > 1 and parts[0] not in self._below:
+            self._make_below(parts[0])
+        return self._directory / name
 
-    def _create(self, path: Path) -> io.BufferedWriter:
+    def _make_below(self, name: str) -> None:
+        path = self._directory / name
+        with storage_failures():
+            path.mkdir(mode=_OWNER_ONLY.directory, exist_ok=True)
+        self._below[name] = path
+
+    def _write(self, path: Path, content: bytes) -> None:
+        descriptor = self._create(path)
+        self._written.append(descriptor)
+        with storage_failures():
+            rest = memoryview(content).cast("B")
+            while rest:
+                rest = rest[os.write(descriptor, rest) :]
+            if len(self._written) >= _OPEN_AT_ONCE:
+                self._sync_written()
+
+    def _sync_written(self) -> None:
+        for descriptor in self._written:
+            os.fsync(descriptor)
+        self._close_written()
+
+    def _close_written(self) -> None:
+        while self._written:
+            os.close(self._written.pop())
+
+    def _create(self, path: Path) -> int:
+        """A descriptor to write with."""
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
         with storage_failures():
             try:
@@ -305,7 +348,7 @@ class _NewFolder:
             except FileExistsError:
                 raise ValueError("a file of this name has been written already") from None
             os.fchmod(descriptor, self._modes.file)
-        return io.BufferedWriter(_LetterFile(descriptor, "wb"), 64 * 1024)
+        return descriptor
 
 
 class _LetterFile(io.FileIO):
