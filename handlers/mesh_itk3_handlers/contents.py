@@ -1,69 +1,66 @@
-"""What a document holds, looked up once: a letter asks for the same elements and references many times. PURE."""
+"""What a document holds, looked up once: a letter asks for the same sections and references many times. PURE."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from functools import cached_property, lru_cache
+from typing import Any, Final
+
+from lxml import etree
 
 from mesh_itk3.itk3.document import Attachment, Document, Part, Resource, Section
 from mesh_itk3.itk3.xml import IN_FHIR
 
+_NAMESPACES: Final = {"f": IN_FHIR[1:-1]}
+
+
+def _xpath(path: str) -> str:
+    return "/".join(f"f:{name}" for name in path.split("/"))
+
 
 @lru_cache(maxsize=512)
-def _steps(path: str) -> tuple[str, ...]:
-    return tuple(IN_FHIR + name for name in path.split("/"))
+def _elements(path: str) -> Any:
+    return etree.XPath(_xpath(path), namespaces=_NAMESPACES, smart_strings=False)
+
+
+@lru_cache(maxsize=512)
+def _first_value(path: str) -> Any:
+    return etree.XPath(f"string(({_xpath(path)}/@value[normalize-space()])[1])", namespaces=_NAMESPACES, smart_strings=False)
+
+
+@lru_cache(maxsize=64)
+def _tags(names: tuple[str, ...]) -> dict[str, str]:
+    return {IN_FHIR + name: name for name in names}
 
 
 class ReadPart(Part):
-    """A Part that keeps its children. They must not change while it is in use."""
-
-    _by_name: dict[str, list[ReadPart]] | None = None
-
-    def by_name(self) -> dict[str, list[ReadPart]]:
-        """Its child elements under their qualified names, in order."""
-        named = self._by_name
-        if named is None:
-            named = self._by_name = {}
-            for child in self.element:
-                tag = child.tag
-                if tag in named:
-                    named[tag].append(ReadPart(child))
-                else:
-                    named[tag] = [ReadPart(child)]
-        return named
-
-    def _at(self, path: str) -> Sequence[ReadPart]:
-        first, *rest = _steps(path)
-        found: Sequence[ReadPart] = self.by_name().get(first, ())
-        for step in rest:
-            if not found:
-                break
-            found = [child for parent in found for child in parent.by_name().get(step, ())]
-        return found
+    """A Part whose paths are followed inside libxml2: for one of three steps that takes less than half the time."""
 
     def value(self, path: str) -> str | None:
-        for part in self._at(path):
-            text = part.element.get("value")
-            if text and (text := text.strip()):
-                return text
-        return None
+        text = _first_value(path)(self.element)
+        # What is blank to XPath is blank to Python too, but not the other way round.
+        return (text.strip() or super().value(path)) if text else None
 
     def values(self, path: str) -> tuple[str, ...]:
-        texts = ((part.element.get("value") or "").strip() for part in self._at(path))
-        return tuple(text for text in texts if text)
+        texts = [(found.get("value") or "").strip() for found in _elements(path)(self.element)]
+        return tuple([text for text in texts if text])
 
     def all(self, path: str) -> tuple[ReadPart, ...]:
-        return tuple(self._at(path))
+        return tuple([ReadPart(found) for found in _elements(path)(self.element)])
 
-    def extension(self, url_tail: str) -> ReadPart | None:
-        for part in self._at("extension"):
-            if (part.url or "").strip().endswith(url_tail):
-                return part
-        return None
+    def fields(self, *names: str) -> dict[str, str | None]:
+        """The first value of each of its children of these names."""
+        tags = _tags(names)
+        found: dict[str, str | None] = dict.fromkeys(names)
+        for child in self.element:
+            name = tags.get(child.tag)
+            if name is not None and found[name] is None:
+                found[name] = (child.get("value") or "").strip() or None
+        return found
 
 
 class ReadResource(ReadPart, Resource):
-    """A Resource that keeps its children."""
+    """A Resource read so; its type is looked up once."""
 
     def __init__(self, resource: Resource) -> None:
         Resource.__init__(self, resource.element, resource.full_url, resource.where)
@@ -94,7 +91,7 @@ class ReadSection:
 
 
 class Contents:
-    """A document whose resources, references and sections are read once."""
+    """A document whose references, resources and sections are looked up once."""
 
     def __init__(self, document: Document) -> None:
         self.document = document

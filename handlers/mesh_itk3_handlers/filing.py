@@ -30,7 +30,7 @@ from mesh_itk3.handler import (
 from mesh_itk3.itk3.document import Document, Resource
 from mesh_itk3_handlers import attachments
 from mesh_itk3_handlers.contents import Contents
-from mesh_itk3_handlers.letter import author_names, care_setting, has_text, organisation_name, read_letter
+from mesh_itk3_handlers.letter import Letter, care_setting, has_text, read_letter
 from mesh_itk3_handlers.render import letter_html, particulars_of
 from mesh_itk3_handlers.structured import Item, structured
 
@@ -115,7 +115,7 @@ class LetterHandler(Handler):
         folder.write(f"message.{message.form}", message.raw)
         folder.write("structured.json", _json(structured(contents, letter)))
         found = dict.fromkeys((*(str(caution) for caution in letter.cautions), *warnings, *message.warnings))
-        return metadata_of(message, contents, filed, patient_match, list(found))
+        return metadata_of(message, contents, letter, filed, patient_match, list(found))
 
 
 def today(now: datetime) -> date:
@@ -128,6 +128,7 @@ def today(now: datetime) -> date:
 def metadata_of(
     message: Message,
     contents: Contents,
+    letter: Letter,
     filed: tuple[attachments.FiledAttachment, ...],
     patient_match: str,
     warnings: list[str],
@@ -153,8 +154,8 @@ def metadata_of(
         "confidentiality": document.confidentiality,
         "patient": _patient(document),
         "patient_match": patient_match,
-        "author": "; ".join(author_names(contents)) or None,
-        "custodian": {"ods_code": document.custodian_ods_code, "name": organisation_name(contents.custodian) or None},
+        "author": "; ".join(letter.authors) or None,
+        "custodian": {"ods_code": document.custodian_ods_code, "name": letter.organisation or None},
         "care_setting": care_setting(contents) or None,
         "encounter": _period(contents.encounter),
         "subject": message.mesh_headers.get("subject"),

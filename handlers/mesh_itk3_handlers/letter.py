@@ -87,6 +87,7 @@ class Letter:
     title: str
     document_type: str
     organisation: str
+    authors: tuple[str, ...]
     recipient_type: str
     is_replacement: bool
     patient: Banner
@@ -100,7 +101,8 @@ class Letter:
 def read_letter(message: Message, contents: Contents, attachments: tuple[FiledAttachment, ...]) -> Letter:
     """The letter that this document is."""
     document = contents.document
-    cautions = [*_document_cautions(contents), *_patient_cautions(document)]
+    authors, organisation = author_names(contents), organisation_name(contents.custodian)
+    cautions = [*_document_cautions(document, authors, organisation), *_patient_cautions(document)]
     summary = _narrative_of(contents.composition)
     sections = tuple(_sections(contents, contents.sections, "", 2, cautions))
     cautions += [Caution(word, "summary") for word in summary.warnings]
@@ -109,7 +111,8 @@ def read_letter(message: Message, contents: Contents, attachments: tuple[FiledAt
     return Letter(
         title=document.title or document_type,
         document_type=document_type,
-        organisation=organisation_name(contents.custodian),
+        organisation=organisation,
+        authors=authors,
         recipient_type=RECIPIENT_TYPES.get(message.header.handling.recipient_type.value or "", ""),
         is_replacement=document.is_replacement,
         patient=_banner(contents),
@@ -234,17 +237,16 @@ def _patient_cautions(document: Document) -> Iterator[Caution]:
         yield Caution("date_of_birth_missing")
 
 
-def _document_cautions(contents: Contents) -> Iterator[Caution]:
-    document = contents.document
+def _document_cautions(document: Document, authors: tuple[str, ...], organisation: str) -> Iterator[Caution]:
     if document.is_replacement:
         yield Caution("document_is_replacement")
     if document.status not in (None, "final", "amended"):
         yield Caution("document_not_final")
     if document.confidentiality in ("R", "V"):
         yield Caution("document_restricted")
-    if not author_names(contents):
+    if not authors:
         yield Caution("author_missing")
-    if not organisation_name(contents.custodian):
+    if not organisation:
         yield Caution("custodian_missing")
 
 

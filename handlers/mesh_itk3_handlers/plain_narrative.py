@@ -49,6 +49,10 @@ _SPOKEN: Final = dict.fromkeys(("</td>", "</th>"), " ") | dict.fromkeys(
 )
 """What stands for a tag in the plain text; nothing for all others, but for a table with a width."""
 
+_WHITE: Final = "\t\n\r\x0b\x0c\x1c\x1d\x1e\x1f"
+"""ASCII's white space beside the blank, as Python sees it."""
+_LONG: Final = 200
+
 
 def read_plain(element: Any) -> tuple[str, str] | None:
     """Markup and plain text of a `text` or `div` that the grammar takes; else None."""
@@ -72,7 +76,7 @@ def _plain_text(content: str) -> str:
 
 
 def tidy(line: str) -> str:
-    """The line with single blanks for any white space. Splitting is spared where it would change nothing."""
-    if line.isascii() and line.isprintable() and "  " not in line:
+    """The line with single blanks for any white space. A long one is not split where that would change nothing."""
+    if len(line) > _LONG and line.isascii() and "  " not in line and not any(white in line for white in _WHITE):
         return line.strip()
     return " ".join(line.split())

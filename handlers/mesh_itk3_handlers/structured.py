@@ -10,9 +10,9 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Final
 
-from mesh_itk3.itk3.document import Part, Resource
+from mesh_itk3.itk3.document import Resource
 from mesh_itk3_handlers import wording
-from mesh_itk3_handlers.contents import Contents, ReadSection
+from mesh_itk3_handlers.contents import Contents, ReadPart, ReadResource, ReadSection
 from mesh_itk3_handlers.letter import Letter
 
 NOTE: Final = (
@@ -33,10 +33,10 @@ Item = dict[str, Any]
 class _Found:
     """One coded resource and where the document lists it; no section means that nothing refers to it."""
 
-    resource: Resource
+    resource: ReadResource
     section: ReadSection | None = None
-    list_: Resource | None = None
-    flag: Part | None = None
+    list_: ReadResource | None = None
+    flag: ReadPart | None = None
 
 
 def structured(contents: Contents, letter: Letter) -> Item:
@@ -95,7 +95,7 @@ def _code_of(section: ReadSection | None) -> str | None:
     return section.code if section is not None else None
 
 
-def _list(entry: Resource) -> Item:
+def _list(entry: ReadResource) -> Item:
     return {
         "verified": False,
         "code": _concept(entry, "code"),
@@ -115,14 +115,14 @@ def _origin(held: _Found) -> Item:
     }
 
 
-def _concept(holder: Part | None, path: str) -> Item | None:
+def _concept(holder: ReadPart | None, path: str) -> Item | None:
     """A CodeableConcept or Coding: words and every coding, or None where it is absent."""
     found = holder.all(path) if holder is not None else ()
     if not found:
         return None
     codings = [part for concept in found for part in (concept.all("coding") or ((concept,) if concept.value("code") else ()))]
-    coded = [{name: coding.value(name) for name in ("system", "code", "display")} for coding in codings]
-    return {"text": wording.coded_words(holder, path) or None, "codings": coded} if holder is not None else None
+    text = next((words for concept in found if (words := wording.concept_words(concept))), None)
+    return {"text": text, "codings": [coding.fields("system", "code", "display") for coding in codings]}
 
 
 def _status(resource: Resource, name: str) -> str | None:

@@ -84,12 +84,13 @@ def telecom_words(holder: Part) -> str:
 
 def coded_words(holder: Part, path: str) -> str:
     """A CodeableConcept or Coding in words: its text, else a display, else a code."""
-    for concept in holder.all(path):
-        for field in ("text", "coding/display", "display", "coding/code", "code"):
-            words = concept.value(field)
-            if words:
-                return words
-    return ""
+    return next((words for concept in holder.all(path) if (words := concept_words(concept))), "")
+
+
+def concept_words(concept: Part) -> str:
+    """The same of the CodeableConcept or Coding itself."""
+    fields = ("text", "coding/display", "display", "coding/code", "code")
+    return next((words for field in fields if (words := concept.value(field))), "")
 
 
 def extension_words(holder: Part | None, url_tail: str) -> str:
