@@ -41,6 +41,8 @@ HOUSEKEEPING_S: Final = 3600.0
 DAY_S: Final = 86_400.0
 TRACK_S: Final = 600.0
 ORPHANS_OLDER_THAN: Final = timedelta(hours=24)
+COLLECTING_AT_ONCE: Final = 2
+"""Messages of one mailbox fetched at the same time; measured with `make bench`."""
 BATCH: Final = 50
 """Messages that share a claim and a commit."""
 RUN_FOR_S: Final = 5.0
@@ -349,6 +351,7 @@ def _collector(daemon: Daemon, mailbox_id: str) -> Collector:
         clock=daemon.clock,
         spool=DirectorySpool(mailbox.spool) if mailbox.foreign == "spool" and mailbox.spool else None,
         leaves_uncorrelated=mailbox.uncorrelated == "leave",
+        workers=COLLECTING_AT_ONCE,
         collected=lambda: daemon.ring("interpret", "correlate"),
         progress=daemon.progress.beat,
         is_stopping=daemon.stopping.is_set,

@@ -9,6 +9,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Final
@@ -51,32 +52,39 @@ class Bell:
         return True
 
 
+_at_work: ContextVar[object | None] = ContextVar("at_work", default=None)
+"""The run that this thread works for; workers of a run inherit it with its context."""
+
+
 @dataclass(slots=True)
 class Progress:
     """What every running stage last did: tells a busy daemon from one that hangs."""
 
     clock: Callable[[], float]
     _lock: threading.Condition = field(default_factory=threading.Condition)
-    _last: dict[int, tuple[str, float]] = field(default_factory=dict)
+    _last: dict[object, tuple[str, float]] = field(default_factory=dict)
 
     @contextmanager
     def at_work(self, name: str) -> Iterator[None]:
-        """The calling thread is at work on this stage."""
-        me = threading.get_ident()
-        self._note(me, name)
+        """The calling thread, and the workers that it starts, are at work on this stage."""
+        run = object()
+        outer = _at_work.set(run)
+        with self._lock:
+            self._last[run] = (name, self.clock())
         try:
             yield
         finally:
+            _at_work.reset(outer)
             with self._lock:
-                self._last.pop(me, None)
+                self._last.pop(run, None)
                 self._lock.notify_all()
 
     def beat(self) -> None:
         """The calling thread has got something done."""
-        me = threading.get_ident()
+        run = _at_work.get()
         with self._lock:
-            if me in self._last:
-                self._last[me] = (self._last[me][0], self.clock())
+            if run in self._last:
+                self._last[run] = (self._last[run][0], self.clock())
 
     def stalled(self) -> str | None:
         """The stage that has made no progress for too long, if one has."""
@@ -88,10 +96,6 @@ class Progress:
         """Whether no stage is at work any more, waiting at most this long."""
         with self._lock:
             return self._lock.wait_for(lambda: not self._last, within_s)
-
-    def _note(self, me: int, name: str) -> None:
-        with self._lock:
-            self._last[me] = (name, self.clock())
 
 
 @dataclass(frozen=True, slots=True)

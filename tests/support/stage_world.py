@@ -27,6 +27,8 @@ PRACTICE = "X26ABC2"
 HOSPITAL = "X26ABC1"
 WORKFLOW = "TOC_FHIR_IP_DISCH"
 ACK_WORKFLOW = "TOC_FHIR_IP_DISCH_ACK"
+WORKERS = 1
+"""Of collect, in tests that do not say."""
 
 
 @dataclass
@@ -150,6 +152,7 @@ def a_small_daemon(
         files=LetterFiles(),
         practices={PRACTICE: Practice("A81001", frozenset({"A81001"}))},
     )
+    collector.setdefault("workers", WORKERS)
     kept = Collector(mailbox=mailbox, ledger=ledger, payloads=payloads, routes=registry, clock=clock, **collector)
     return SmallDaemon(world, mailbox, handler, clock, kept, directory, _captured())
 

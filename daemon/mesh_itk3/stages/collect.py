@@ -6,8 +6,10 @@ message on acknowledge. Nothing of a body is read before its row is committed.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
+from contextvars import copy_context
 from dataclasses import dataclass
 from typing import BinaryIO, Literal, cast
 
@@ -58,7 +60,8 @@ def collect(c: Collector) -> Walk:
             _collect_postponed(c, walk)
             c.failed &= walk.seen
     finally:
-        _record_acknowledged(c, walk)
+        if walk.to_record:
+            c.ledger.record_acknowledged(walk.to_record, c.clock.now())
     return walk
 
 
@@ -80,12 +83,43 @@ def _collect_postponed(c: Collector, walk: Walk) -> None:
 def _collect_these(c: Collector, walk: Walk, mesh_message_ids: list[str]) -> None:
     candidates = [i for i in mesh_message_ids if not _is_still_left(c, i)]
     known = c.ledger.known(c.mailbox.mailbox_id, candidates)
-    for mesh_message_id in candidates:
-        if c.is_stopping() or walk.collected >= c.max_messages:
-            walk.was_cut_short = True
-            return
-        _collect_safely(c, walk, mesh_message_id, known.get(mesh_message_id))
+    waiting = iter(candidates)
+    if c.workers == 1 or len(candidates) == 1:
+        _collect_in_turn(c, walk, waiting, known)
+        return
+    with ThreadPoolExecutor(c.workers, "collect") as pool:
+        # Each in a copy of this thread's context, by which the watchdog knows whose progress it is.
+        working = [pool.submit(copy_context().run, _collect_in_turn, c, walk, waiting, known) for _ in range(c.workers)]
+    for worker in working:
+        worker.result()
+
+
+def _collect_in_turn(c: Collector, walk: Walk, waiting: Iterator[str], known: Mapping[str, MessageRecord]) -> None:
+    """Until none waits. Whatever ends one worker ends the walk: the others finish the message in hand."""
+    while (mesh_message_id := _next(c, walk, waiting)) is not None:
+        try:
+            _collect_safely(c, walk, mesh_message_id, known.get(mesh_message_id))
+        except BaseException:
+            walk.is_over = True
+            raise
+        finally:
+            with walk.lock:
+                walk.in_hand -= 1
         c.progress()
+
+
+def _next(c: Collector, walk: Walk, waiting: Iterator[str]) -> str | None:
+    with walk.lock:
+        if walk.is_over:
+            return None
+        mesh_message_id = next(waiting, None)
+        if mesh_message_id is None:
+            return None
+        if c.is_stopping() or walk.collected + walk.in_hand >= c.max_messages:
+            walk.was_cut_short = walk.is_over = True
+            return None
+        walk.in_hand += 1
+        return mesh_message_id
 
 
 def _is_still_left(c: Collector, mesh_message_id: str) -> bool:
@@ -111,16 +145,16 @@ def _collect_safely(c: Collector, walk: Walk, mesh_message_id: str, record: Mess
         _count_failure(walk, error, said)
     except Exception as error:  # noqa: BLE001 - the per-message loop: one message's fault must not hold up the others
         c.failed.add(mesh_message_id)
-        walk.failures += 1
+        walk.count("failures")
         events.emit(events.COLLECT_FAILED, **said, **events.where(error))
 
 
 def _count_failure(walk: Walk, error: Exception, said: dict[str, str]) -> None:
     event = events.COLLECT_TRUNCATED if isinstance(error, TruncatedDownload) else events.COLLECT_FAILED
     events.emit(event, **said, reason=getattr(error, "reason", None), error_type=type(error).__name__)
-    walk.failures += 1
+    walk.count("failures")
     if isinstance(error, MailboxUnavailable) and error.reason in FAULTS_OF_MESH:
-        walk.faults_in_a_row += 1
+        walk.count("faults_in_a_row")
         if walk.faults_in_a_row >= MAX_FAULTS_IN_A_ROW:
             raise error
 
@@ -236,7 +270,7 @@ def _take(c: Collector, walk: Walk, mesh_message_id: str, download: Download) ->
         # Certainly not committed: the bytes stay in MESH, and a copy more of them at every poll would fill the disk.
         c.payloads.discard(payload.name)
         raise
-    walk.collected += 1
+    walk.count("collected")
     c.collected()
     if not _is_held_for_correlate(c, kind):
         _acknowledge(c, walk, key)
@@ -265,21 +299,13 @@ def _acknowledge(c: Collector, walk: Walk, key: MessageKey) -> None:
         c.mailbox.acknowledge(key.mesh_message_id)
     except MailboxUnavailable as error:
         said = {"mailbox_id": key.mailbox_id, "mesh_message_id": key.mesh_message_id, "stage": STAGE}
-        walk.failures += 1
+        walk.count("failures")
         events.emit(events.COLLECT_FAILED, **said, outcome="not_acknowledged", reason=error.reason)
         return
     walk.succeed()
-    walk.acknowledged += 1
-    walk.to_record.append(key)
-    if len(walk.to_record) >= ACKNOWLEDGED_BATCH:
-        _record_acknowledged(c, walk)
-
-
-def _record_acknowledged(c: Collector, walk: Walk) -> None:
-    """In batches: losing this note in a crash costs nothing, since an acknowledged message is not listed again."""
-    if walk.to_record:
-        c.ledger.record_acknowledged(walk.to_record, c.clock.now())
-        walk.to_record.clear()
+    # In batches: losing this note in a crash costs nothing, since an acknowledged message is not listed again.
+    if full := walk.note_acknowledged(key, ACKNOWLEDGED_BATCH):
+        c.ledger.record_acknowledged(full, c.clock.now())
 
 
 # ------------------------------------------------------------------------------------------------ not ours
@@ -299,7 +325,7 @@ def _leave_unavailable(c: Collector, mesh_message_id: str, workflow_id: str) -> 
 
 
 def _foreign(c: Collector, walk: Walk, mesh_message_id: str, download: Download, record: MessageRecord | None) -> str:
-    walk.foreign += 1
+    walk.count("foreign")
     key = MessageKey(c.mailbox.mailbox_id, mesh_message_id)
     if c.spool is None:
         c.left[mesh_message_id] = download.headers.workflow_id
@@ -321,7 +347,7 @@ def _say_unspooled(walk: Walk, key: MessageKey, error: StorageFailed) -> None:
     """The spool refuses: the message stays in MESH for the next poll, and ours are collected all the same. Said once in a
     walk, whatever the number of messages.
     """
-    walk.failures += 1
+    walk.count("failures")
     if not walk.is_spool_failing:
         events.emit(events.STORAGE_FAILED, mailbox_id=key.mailbox_id, stage=STAGE, reason="spool", **events.where(error))
     walk.is_spool_failing = True

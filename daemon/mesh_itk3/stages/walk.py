@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Final
+from threading import Lock
+from typing import Final, Literal
 
 from mesh_itk3.ports import Clock, Ledger, Mailbox, MessageKey, PayloadStore, Routes, Spool
 
@@ -29,6 +30,8 @@ class Collector:
     """Where foreign messages go; None leaves them in MESH."""
     leaves_uncorrelated: bool = False
     """Responses and reports that answer nothing of ours stay in MESH for whoever else reads this mailbox."""
+    workers: int = 1
+    """Messages fetched at the same time. Most of collect is waiting, for MESH and for the disk."""
     max_messages: int = 2_000
     """Collected in one walk at most; the next walk follows at once, so that stages and mailboxes share the machine."""
     collected: Callable[[], None] = lambda: None
@@ -45,6 +48,8 @@ class Collector:
 class Walk:
     """What one walk did."""
 
+    in_hand: int = 0
+    """Messages being looked at now."""
     collected: int = 0
     acknowledged: int = 0
     foreign: int = 0
@@ -58,14 +63,33 @@ class Walk:
     """Faults of MESH since it last did something whole."""
     has_succeeded: bool = False
     is_spool_failing: bool = False
+    is_over: bool = False
+    """No worker begins another message."""
     seen: set[str] = field(default_factory=set)
     postponed: list[str] = field(default_factory=list)
     to_record: list[MessageKey] = field(default_factory=list)
+    lock: Lock = field(default_factory=Lock)
+    """Held while the counts change: several workers share a walk."""
 
     def succeed(self) -> None:
         """MESH has handed over a message, or taken an acknowledge."""
         self.faults_in_a_row = 0
         self.has_succeeded = True
+
+    def count(self, what: Literal["collected", "acknowledged", "foreign", "failures", "faults_in_a_row"]) -> None:
+        """One more of them."""
+        with self.lock:
+            setattr(self, what, getattr(self, what) + 1)
+
+    def note_acknowledged(self, key: MessageKey, batch: int) -> list[MessageKey]:
+        """One more to be recorded; all of them once there are so many, else none."""
+        with self.lock:
+            self.acknowledged += 1
+            self.to_record.append(key)
+            if len(self.to_record) < batch:
+                return []
+            full, self.to_record = self.to_record, []
+            return full
 
     @property
     def should_repeat(self) -> bool:
