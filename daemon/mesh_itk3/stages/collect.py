@@ -348,9 +348,10 @@ def _say_unspooled(walk: Walk, key: MessageKey, error: StorageFailed) -> None:
     walk, whatever the number of messages.
     """
     walk.count("failures")
-    if not walk.is_spool_failing:
+    with walk.lock:
+        is_said, walk.is_spool_failing = walk.is_spool_failing, True
+    if not is_said:
         events.emit(events.STORAGE_FAILED, mailbox_id=key.mailbox_id, stage=STAGE, reason="spool", **events.where(error))
-    walk.is_spool_failing = True
 
 
 def _remember_foreign(c: Collector, key: MessageKey, headers: MeshHeaders, reason: Reason) -> None:
