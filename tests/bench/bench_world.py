@@ -50,6 +50,8 @@ def configure(directory: Path, url: str) -> Path:
     """A configuration with everything on: register, letters, ledger, payloads."""
     directory.mkdir(parents=True, exist_ok=True)
     write_register(directory / "patients.csv", datetime.now(UTC).date())
+    an_hour_ago = time.time() - 3600
+    os.utime(directory / "patients.csv", (an_hour_ago, an_hour_ago))  # a fresh one is given a second to settle
     config = directory / "mesh-itk3.toml"
     config.write_text(
         f"""
