@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -31,6 +32,8 @@ class Practice:
     """More TOML tables."""
     mailbox_extra: str = ""
     """More keys of the mailbox."""
+    packages: Path | None = None
+    """Where further packages are installed, beside the daemon's own."""
 
     def __post_init__(self) -> None:
         self.directory.mkdir(parents=True, exist_ok=True)
@@ -68,6 +71,7 @@ file = "{self.directory}/patients.csv"
             text=True,
             timeout=DEADLINE_S,
             check=False,
+            env=os.environ | ({"PYTHONPATH": str(self.packages)} if self.packages else {}),
         )
         assert expect is None or done.returncode == expect, f"exit {done.returncode}: {done.stderr[-3000:]}"
         return done
