@@ -278,7 +278,6 @@ def test_file_that_is_not_text_is_told_by_its_line(tmp_path):
         ("also_serves = 7\n", "[mailboxes.X26ABC2] also_serves: must be a list"),
         ("poll_interval_s = true\n", "[mailboxes.X26ABC2] poll_interval_s: must be a whole number"),
         ("poll_interval_s = 0\n", "[mailboxes.X26ABC2] poll_interval_s: must be at least 1"),
-        ('foreign = "spool"\n', '[mailboxes.X26ABC2] spool: is required with foreign = "spool"'),
         ('spool = "/s"\n', '[mailboxes.X26ABC2] spool: is used only with foreign = "spool"'),
         ('[mailboxes."x/y"]\nods_code = "A81001"\npassword = "p"\n', "[mailboxes.X/Y]: must be a mailbox id such as X26ABC2"),
         ('[ledger]\nurl = "sqlite:///relative.db"\n', "[ledger] url: must name a file by its absolute path"),

@@ -343,13 +343,14 @@ def _collector(daemon: Daemon, mailbox_id: str) -> Collector:
     mailbox = daemon.settings.mailboxes[mailbox_id]
     if has_kept_payloads(daemon.ledger, mailbox_id):
         daemon.payloads.expect(mailbox_id)
+    spool = daemon.settings.spool_of(mailbox_id)
     return Collector(
         mailbox=daemon.mailboxes[mailbox_id],
         ledger=daemon.ledger,
         payloads=daemon.payloads,
         routes=daemon.registry,
         clock=daemon.clock,
-        spool=DirectorySpool(mailbox.spool) if mailbox.foreign == "spool" and mailbox.spool else None,
+        spool=DirectorySpool(spool) if spool else None,
         leaves_uncorrelated=mailbox.uncorrelated == "leave",
         workers=COLLECTING_AT_ONCE,
         collected=lambda: daemon.ring("interpret", "correlate"),

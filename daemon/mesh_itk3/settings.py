@@ -86,7 +86,7 @@ class MailboxSettings(Table):
     also_serves: OdsCodes = ()
     foreign: Literal["leave", "spool"] = "leave"
     spool: AbsolutePath | None = None
-    """Directory for another client's messages, with `foreign = "spool"`."""
+    """Directory for another client's messages, with `foreign = "spool"`; None: see `Settings.spool_of`."""
     uncorrelated: Literal["take", "leave"] = "take"
 
     @property
@@ -177,6 +177,13 @@ class Settings(BaseSettings):
     def line(self, path: KeyPath, text: str) -> str:
         """A problem with one key, named as the operator wrote it: for checks that are made after loading."""
         return origin(path, self._sources).line(path, text)
+
+    def spool_of(self, mailbox_id: str) -> Path | None:
+        """Where foreign messages of this mailbox go; None where they stay in MESH."""
+        mailbox = self.mailboxes[mailbox_id]
+        if mailbox.foreign != "spool":
+            return None
+        return mailbox.spool or self.state_directory / "spool" / mailbox_id
 
     @classmethod
     def settings_customise_sources(

@@ -67,7 +67,5 @@ def _unusable(file: Path) -> str | None:
 def _broken_mailbox_rules(mailbox: MailboxSettings, *, is_sandbox: bool) -> Iterator[tuple[str, str]]:
     if not is_sandbox and mailbox.poll_interval_s < SHORTEST_POLL_INTERVAL_S:
         yield "poll_interval_s", f"must be at least {SHORTEST_POLL_INTERVAL_S} outside the sandbox"
-    if mailbox.foreign == "spool" and mailbox.spool is None:
-        yield "spool", 'is required with foreign = "spool"'
     if mailbox.foreign != "spool" and mailbox.spool is not None:
         yield "spool", 'is used only with foreign = "spool"'

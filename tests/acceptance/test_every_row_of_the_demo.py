@@ -189,9 +189,13 @@ def test_foreign_messages_stay_in_mesh_and_do_not_hide_ours(practice, hospital, 
     assert len([one for page in practice_mailbox.pages() for one in page]) == 12
 
 
-def test_foreign_messages_are_spooled_for_another_client_and_then_acknowledged(tmp_path, sandbox, hospital, practice_mailbox):
-    spool = tmp_path / "spool"
-    practice = Practice(tmp_path, sandbox.url, mailbox_extra=f'foreign = "spool"\nspool = "{spool}"')
+@pytest.mark.parametrize("where", ["spool", "state/spool/X26ABC2"], ids=["configured", "default"])
+def test_foreign_messages_are_spooled_for_another_client_and_then_acknowledged(
+    tmp_path, sandbox, hospital, practice_mailbox, where
+):
+    spool = tmp_path / where
+    key = f'spool = "{spool}"' if where == "spool" else ""
+    practice = Practice(tmp_path, sandbox.url, mailbox_extra=f'foreign = "spool"\n{key}')
     hospital.send(b"for somebody else", to=PRACTICE, workflow_id="SOMETHING_ELSE")
     practice.once()
     (data,), (control,) = spool.glob("*.dat"), spool.glob("*.ctl")
