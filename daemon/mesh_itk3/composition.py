@@ -43,6 +43,8 @@ TRACK_S: Final = 600.0
 ORPHANS_OLDER_THAN: Final = timedelta(hours=24)
 COLLECTING_AT_ONCE: Final = 2
 """Messages of one mailbox fetched at the same time; measured with `make bench`."""
+SENDING_AT_ONCE: Final = 2
+"""Responses of one mailbox sent at the same time; measured likewise."""
 BATCH: Final = 50
 """Messages that share a claim and a commit."""
 RUN_FOR_S: Final = 5.0
@@ -137,7 +139,7 @@ class Daemon:
     def respond(self, mailbox_id: str, *, at_once: bool = False) -> int:
         """Sends what this mailbox owes; how many were sent. Waits after rejected credentials, unless `at_once`."""
         mailbox = self.mailboxes[mailbox_id]
-        send = partial(self._in_batches, lambda world: respond(world, mailbox, limit=BATCH))
+        send = partial(self._in_batches, lambda world: respond(world, mailbox, limit=BATCH, workers=SENDING_AT_ONCE))
         return self._ask(mailbox_id, send, at_once=at_once)
 
     def track(self, mailbox_id: str) -> None:

@@ -184,7 +184,8 @@ def test_exactly_one_authority_is_trusted(authorities, serve):
 
     with closing(a_mailbox(server, right.file)) as practice:
         practice.handshake()
-        adapter = practice._session.client()._session.get_adapter(f"{server.url}/")
+        with practice._session.client() as client:
+            adapter = client._session.get_adapter(f"{server.url}/")
         trusted = adapter.poolmanager.connection_pool_kw["ssl_context"].get_ca_certs()
 
     assert [dict(part[0] for part in ca["subject"])["commonName"] for ca in trusted] == ["right"]

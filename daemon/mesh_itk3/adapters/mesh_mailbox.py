@@ -115,10 +115,10 @@ class MeshMailbox:
     def send(self, outgoing: Outgoing) -> str:
         size = self._connection.chunk_bytes
         chunks = [outgoing.body[start : start + size] for start in range(0, len(outgoing.body), size)] or [b""]
-        client = self._session.client()
-        mesh_message_id = sent_id(_post(client, outgoing, chunks[0], 1, len(chunks), None))
-        for number, chunk in enumerate(chunks[1:], start=2):
-            check_chunk_taken(_post(client, outgoing, chunk, number, len(chunks), mesh_message_id))
+        with self._session.client() as client:
+            mesh_message_id = sent_id(_post(client, outgoing, chunks[0], 1, len(chunks), None))
+            for number, chunk in enumerate(chunks[1:], start=2):
+                check_chunk_taken(_post(client, outgoing, chunk, number, len(chunks), mesh_message_id))
         return mesh_message_id
 
     def find_sent(self, local_id: str) -> str | None:

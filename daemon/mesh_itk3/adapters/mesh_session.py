@@ -1,4 +1,4 @@
-"""The HTTP side of a MESH mailbox: one mesh-client per thread, its session pinned to one CA, and whole calls repeated.
+"""The HTTP side of a MESH mailbox: mesh-clients, their sessions pinned to one CA, and whole calls repeated.
 
 Private parts of mesh-client are used here and nowhere else (its session and its token generator); its version is exact.
 """
@@ -9,7 +9,8 @@ import random
 import ssl
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from http import HTTPStatus
 from pathlib import Path
@@ -209,26 +210,32 @@ def _pinned(plain: requests.Session, endpoint: Endpoint, *, gzip: bool) -> Pinne
 
 
 class MeshSession:
-    """mesh-clients for one mailbox, one for each thread that asks: they are not safe to share."""
+    """mesh-clients for one mailbox, lent to one caller at a time: they are not safe to share. A client keeps its connections,
+    so that short-lived threads do not each begin with a TLS handshake.
+    """
 
     def __init__(self, connection: MeshConnection) -> None:
         self.connection = connection
-        self._own = threading.local()
-        self._clients: dict[threading.Thread, MeshClient] = {}
+        self._free: list[MeshClient] = []
+        self._all: list[MeshClient] = []
         self._lock = threading.Lock()
         self._closing = threading.Event()
 
-    def client(self) -> MeshClient:
-        """The one of this thread. Raises CertificateUnusable where certificate, key or CA file cannot be loaded;
-        MailboxUnavailable after close.
+    @contextmanager
+    def client(self) -> Iterator[MeshClient]:
+        """One that is nobody else's inside the block. Raises CertificateUnusable where certificate, key or CA file cannot
+        be loaded; MailboxUnavailable after close.
         """
-        client: MeshClient | None = getattr(self._own, "client", None)
         if self._closing.is_set():
             raise MailboxUnavailable("closed")
-        if client is None:
-            client = self._new_client()
-            self._own.client = client
-        return client
+        with self._lock:
+            client = self._free.pop() if self._free else None  # the last one used: its connection is the freshest
+        client = client or self._new_client()
+        try:
+            yield client
+        finally:
+            with self._lock:
+                self._free.append(client)
 
     def _new_client(self) -> MeshClient:
         try:
@@ -236,15 +243,12 @@ class MeshSession:
         except OSError as error:  # ssl.SSLError too
             raise CertificateUnusable from error
         with self._lock:
-            for thread in [thread for thread in self._clients if not thread.is_alive()]:
-                self._clients.pop(thread).close()  # type: ignore[no-untyped-call]
-            self._clients[threading.current_thread()] = client
+            self._all.append(client)
         return client
 
     def once(self, call: Callable[[MeshClient], Answer]) -> Answer:
         """One call, its errors translated."""
-        client = self.client()
-        with translated():
+        with self.client() as client, translated():
             return call(client)
 
     def ask(self, call: Callable[[MeshClient], Answer]) -> Answer:
@@ -265,9 +269,9 @@ class MeshSession:
         """Closes every thread's connections; calls under way fail or end."""
         self._closing.set()
         with self._lock:
-            for client in self._clients.values():
+            for client in self._all:
                 client.close()  # type: ignore[no-untyped-call]
-            self._clients.clear()
+            self._all.clear()
 
 
 def pause_s(attempt: int, fault: MailboxUnavailable, *, first_s: float, left_s: float, jitter: float) -> float | None:

@@ -7,8 +7,12 @@ A send has no idempotency key: when its outcome is not known, MESH is asked by l
 from __future__ import annotations
 
 import random
+from collections import deque
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from functools import partial
+from itertools import chain
 from typing import Any, Final
 
 from mesh_itk3 import events
@@ -20,6 +24,7 @@ from mesh_itk3.ports import (
     LookUpUnsupported,
     Mailbox,
     MailboxUnavailable,
+    MessageKey,
     Outgoing,
     ResponseChanges,
     ResponseRecord,
@@ -30,6 +35,7 @@ from mesh_itk3.ports import (
 )
 from mesh_itk3.reasons import Reason
 from mesh_itk3.retry import delay_s, may_resend_unresolved
+from mesh_itk3.stages.at_once import work_at_once
 from mesh_itk3.stages.attempt import Outcome, Said, commit, milliseconds
 from mesh_itk3.stages.world import World
 
@@ -44,36 +50,67 @@ STOP_TRACKING_AFTER: Final = timedelta(days=7)
 
 @dataclass(slots=True)
 class Sending:
-    """One batch on its way."""
+    """One batch on its way, shared by those who send."""
 
+    waiting: deque[list[ResponseRecord]]
+    """One list for each message: its responses go out in their order, one after the other."""
     outcomes: list[Outcome[ResponseStep]] = field(default_factory=list)
     sent: set[tuple[str, str]] = field(default_factory=set)
     """MESH ids of the messages whose infrastructure response went out in this batch."""
+    untouched: list[ResponseRecord] = field(default_factory=list)
     unresolved_in_a_row: int = 0
+    is_over: bool = False
+    """Nobody begins another."""
 
 
-def respond(world: World, mailbox: Mailbox, *, limit: int = 50) -> int:
-    """Sends up to `limit` owed responses of one mailbox; how many went out. Raises CredentialsRejected,
-    MailboxUnavailable when MESH is ill; what was sent until then is recorded.
+def respond(world: World, mailbox: Mailbox, *, limit: int = 50, workers: int = 1) -> int:
+    """Sends up to `limit` owed responses of one mailbox, `workers` at a time; how many went out. Raises
+    CredentialsRejected, MailboxUnavailable when MESH is ill; what was sent until then is recorded.
     """
-    records = world.ledger.claim_responses(mailbox.mailbox_id, world.clock.now(), limit)
-    batch = Sending()
-    untouched = list(records)
+    batch = Sending(_by_message(world.ledger.claim_responses(mailbox.mailbox_id, world.clock.now(), limit)))
     try:
-        while untouched:
-            _send_one(world, mailbox, batch, untouched[0])
-            untouched.pop(0)
-            world.progress()
-            if batch.unresolved_in_a_row >= MAX_UNRESOLVED_IN_A_ROW:
-                raise MailboxUnavailable(Reason.SEND_UNRESOLVED)
+        work_at_once(min(workers, len(batch.waiting)) or 1, STAGE, partial(_send_in_turn, world, mailbox, batch))
     finally:
-        _record(world, batch, untouched)
+        _record(world, batch)
     return sum(outcome.step.new is ResponseState.SENT for outcome in batch.outcomes)
 
 
-def _record(world: World, batch: Sending, untouched: list[ResponseRecord]) -> None:
+def _by_message(records: Iterable[ResponseRecord]) -> deque[list[ResponseRecord]]:
+    of: dict[MessageKey, list[ResponseRecord]] = {}
+    for record in records:
+        of.setdefault(record.key, []).append(record)
+    return deque(of.values())
+
+
+def _send_in_turn(world: World, mailbox: Mailbox, batch: Sending) -> None:
+    """Until none waits. Whatever ends one sender ends the batch: the others finish the response in hand."""
+    while batch.waiting and not batch.is_over:
+        try:
+            of_one_message = batch.waiting.popleft()
+        except IndexError:  # another sender was quicker
+            return
+        try:
+            _send_of_one_message(world, mailbox, batch, of_one_message)
+        except BaseException:
+            batch.is_over = True
+            raise
+        finally:
+            batch.untouched += of_one_message
+
+
+def _send_of_one_message(world: World, mailbox: Mailbox, batch: Sending, records: list[ResponseRecord]) -> None:
+    """Takes away from `records` what it has tried."""
+    while records and not batch.is_over:
+        _send_one(world, mailbox, batch, records[0])
+        records.pop(0)
+        world.progress()
+        if batch.unresolved_in_a_row >= MAX_UNRESOLVED_IN_A_ROW:
+            raise MailboxUnavailable(Reason.SEND_UNRESOLVED)
+
+
+def _record(world: World, batch: Sending) -> None:
     """Whatever happened: what was sent is recorded, and what was not tried waits as it was."""
-    for record in untouched:
+    for record in [*batch.untouched, *chain.from_iterable(batch.waiting)]:
         batch.outcomes.append(_put_off(world, record, Reason.MAILBOX_UNAVAILABLE, was_tried=False))
     commit(world.ledger.apply_responses, batch.outcomes)
 
