@@ -220,6 +220,13 @@ class StoredPayload:
     sha256: str
 
 
+class PayloadDraft(Protocol):
+    """A received message that is written and not durable yet."""
+
+    @property
+    def stored(self) -> StoredPayload: ...
+
+
 class PayloadStore(Protocol):
     """Received bytes, one file per MESH message, with a sidecar of its MESH headers (design rules 3 and 18)."""
 
@@ -235,6 +242,17 @@ class PayloadStore(Protocol):
         """Durable on return: sidecar and file written aside, fsynced, renamed, directory fsynced. Whatever `fill`
         raises passes through and leaves nothing. Raises StorageFailed.
         """
+
+    def draft(self, name: str, fill: Callable[[BinaryIO], None], headers: MeshHeaders) -> PayloadDraft:
+        """As `write`, but nothing is durable before `keep`. Whoever does not keep it drops it. Raises StorageFailed."""
+
+    def keep(self, drafts: Sequence[PayloadDraft]) -> None:
+        """All durable on return, each under its name: together they cost hardly more than one. Raises StorageFailed, and
+        then none of them is there.
+        """
+
+    def drop(self, drafts: Sequence[PayloadDraft]) -> None:
+        """They are not wanted after all. Raises nothing for what is not there (any more)."""
 
     def is_whole(self, name: str, size: int) -> bool:
         """Whether the file is there with this size."""
@@ -516,6 +534,9 @@ class Ledger(Protocol):
         """A new row. An existing row in state FOREIGN is taken over (its handler has been installed since); any other
         existing row raises LedgerConflict. Raises LeaseLost, StepRefused.
         """
+
+    def record_all_received(self, received: Sequence[tuple[Received, Entry]]) -> None:
+        """As `record_received`, all in one transaction or none. For messages of one mailbox."""
 
     def replace_payload(self, key: MessageKey, payload: StoredPayload, entry: Entry) -> None:
         """A redelivery whose file had been lost was downloaded again (design rule 3)."""

@@ -362,8 +362,10 @@ def test_a_walk_goes_over_all_pages(tmp_path):
 def test_a_walk_that_is_told_to_stop_ends_after_the_messages_in_hand(tmp_path, workers):
     messages = [a_mesh_message(BODY) for _ in range(9)]
     mailbox = FakeMailbox(messages)
-    daemon = a_small_daemon(tmp_path, mailbox, is_stopping=lambda: len(mailbox.acknowledged) >= 2)
-    assert 2 <= daemon.collect().collected <= 2 + workers - 1
+    daemon = a_small_daemon(tmp_path, mailbox, is_stopping=lambda: len(mailbox.verbs("open")) >= 2)
+    walk = daemon.collect()
+    assert 2 <= walk.collected <= 2 + workers - 1
+    assert walk.acknowledged == walk.collected
 
 
 def test_a_walk_takes_no_more_than_its_share(tmp_path):

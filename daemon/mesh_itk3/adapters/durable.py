@@ -11,8 +11,8 @@ import errno
 import io
 import os
 import secrets
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO, Final
 
@@ -23,23 +23,83 @@ BUFFER_BYTES: Final = 256 * 1024
 PARTIAL_SUFFIX: Final = ".partial"
 
 
-def write_file(path: Path, fill: Callable[[BinaryIO], None], mode: int = 0o600, *, sync_directory: bool = True) -> None:
-    """Writes `path` through `fill(file)`. Durable on return; replaces a file of that name in one step.
+class FileAside:
+    """A file that is written beside its place, `path`, and not durable before `make_durable`."""
 
-    What `fill` raises passes through and leaves neither a file nor a remainder; the file before it, if any, stays.
-    The directory must exist. Raises StorageFailed where the disk refuses, also out of `file.write` inside `fill`.
-    `sync_directory=False` leaves the name to the caller's own `fsync_directory`, when several files share one.
-    """
-    aside = _aside(path.parent)
-    try:
-        _fill_and_sync(aside, fill, mode)
+    def __init__(self, path: Path, fill: Callable[[BinaryIO], None], mode: int = 0o600) -> None:
+        """Writes it through `fill(file)`. The directory must exist. What `fill` raises passes through and leaves nothing.
+        Raises StorageFailed where the disk refuses, also out of `file.write` inside `fill`.
+        """
+        self.path = path
+        self._aside = _aside_of(path)
+        self._is_in_place = False
         with storage_failures():
-            aside.replace(path)
-            if sync_directory:
-                fsync_directory(path.parent)
+            flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
+            self._raw = _DurableFile(os.open(self._aside, flags, mode), "r+b")
+        try:
+            self._fill(fill)
+        except BaseException:
+            self.drop()
+            raise
+
+    def _fill(self, fill: Callable[[BinaryIO], None]) -> None:
+        file = io.BufferedRandom(self._raw, BUFFER_BYTES)
+        fill(file)
+        file.flush()
+        file.detach()  # else the buffer would close it when it goes
+        begin_write_back(self._raw.fileno())
+
+    def sync(self) -> None:
+        """Its content is durable on return, under the name that nobody looks for."""
+        with storage_failures():
+            os.fsync(self._raw.fileno())
+        self._raw.close()
+
+    def take_place(self) -> None:
+        """Replaces what has that name, in one step. Durable once the directory is synced."""
+        with storage_failures():
+            self._aside.replace(self.path)
+        self._is_in_place = True
+
+    def drop(self) -> None:
+        """Away with it, unless it has taken its place. Safe to repeat."""
+        self._raw.close()
+        if not self._is_in_place:
+            self._aside.unlink(missing_ok=True)
+
+
+def make_durable(files: Sequence[FileAside]) -> None:
+    """Contents, then names, then the directories that hold them: durable in their places on return. Together they cost
+    hardly more than one, for the journal of a file system takes at once what waits for it. Raises StorageFailed; then some
+    may stand in their places, and none is to be relied on.
+    """
+    try:
+        for file in files:
+            file.sync()
+        for file in files:
+            file.take_place()
+        for directory in dict.fromkeys(file.path.parent for file in files):
+            fsync_directory(directory)
     except BaseException:
-        aside.unlink(missing_ok=True)
+        for file in files:
+            file.drop()
         raise
+
+
+def begin_write_back(descriptor: int) -> None:
+    """Lets the disk begin, so that a later fsync finds most of it done: of several files begun before the first is synced,
+    one commit of the journal takes all. Promises nothing.
+    """
+    # Linux's mm/fadvise.c: what is dirty is written back without waiting; it stays in memory for who reads it next.
+    with suppress(OSError):
+        os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
+
+
+def write_file(path: Path, fill: Callable[[BinaryIO], None], mode: int = 0o600) -> None:
+    """Writes `path` through `fill(file)`, as FileAside. Durable on return; replaces a file of that name in one step. Raises
+    StorageFailed.
+    """
+    make_durable([FileAside(path, fill, mode)])
 
 
 @contextmanager
@@ -47,7 +107,7 @@ def file_aside(path: Path, mode: int = 0o600) -> Iterator[Path]:
     """Gives the name of an empty file, for whoever cannot write into an open one; it becomes `path` at the end of the
     block, durable. After an exception in the block nothing is left. Raises StorageFailed.
     """
-    aside = _aside(path.parent)
+    aside = _aside_of(path)
     try:
         with storage_failures():
             os.close(os.open(aside, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode))
@@ -123,23 +183,8 @@ class _DurableFile(io.FileIO):
             return super().write(data)  # type: ignore[arg-type]
 
 
-def _aside(parent: Path) -> Path:
-    return parent / f".{secrets.token_hex(12)}{PARTIAL_SUFFIX}"
-
-
-def _fill_and_sync(path: Path, fill: Callable[[BinaryIO], None], mode: int) -> None:
-    with storage_failures():
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, mode)
-    raw = _DurableFile(descriptor, "r+b")
-    try:
-        file = io.BufferedRandom(raw, BUFFER_BYTES)
-        fill(file)
-        file.flush()
-        with storage_failures():
-            os.fsync(descriptor)
-    finally:
-        # The raw file, not the buffer: closing a buffer writes its rest once more, onto a disk that has just refused.
-        raw.close()
+def _aside_of(path: Path) -> Path:
+    return path.parent / f".{secrets.token_hex(12)}{PARTIAL_SUFFIX}"
 
 
 def _fsync(path: Path, flags: int = 0) -> None:

@@ -26,6 +26,7 @@ import orjson
 
 from mesh_itk3.adapters.durable import (
     PARTIAL_SUFFIX,
+    begin_write_back,
     fsync_directory,
     fsync_file,
     make_directories,
@@ -331,6 +332,8 @@ class _NewFolder:
                 self._sync_written()
 
     def _sync_written(self) -> None:
+        for descriptor in self._written:
+            begin_write_back(descriptor)
         for descriptor in self._written:
             os.fsync(descriptor)
         self._close_written()

@@ -11,15 +11,16 @@ import io
 import json
 import re
 import uuid
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import fields
+from dataclasses import dataclass, fields
 from datetime import UTC, datetime
+from itertools import chain
 from pathlib import Path
 from typing import BinaryIO, Final, cast
 
-from mesh_itk3.adapters.durable import fsync_directory, is_unfinished, make_directories, reason_of, storage_failures, write_file
-from mesh_itk3.ports import MeshHeaders, PayloadMissing, StorageFailed, StoredPayload
+from mesh_itk3.adapters.durable import FileAside, is_unfinished, make_directories, make_durable, reason_of, storage_failures
+from mesh_itk3.ports import MeshHeaders, PayloadDraft, PayloadMissing, StorageFailed, StoredPayload
 
 _MAILBOX_CHARACTERS: Final = re.compile(r"[^A-Za-z0-9-]")
 _NAME: Final = re.compile(r"[A-Za-z0-9_-]{1,64}/\d{4}-\d{2}/(?:[0-9a-f]{32}\.bin|\.[0-9a-f]{1,64}\.partial)")
@@ -49,20 +50,39 @@ class DirectoryPayloadStore:
 
     def write(self, name: str, fill: Callable[[BinaryIO], None], headers: MeshHeaders) -> StoredPayload:
         """Sidecar and file, both durable on return; see `PayloadStore.write`."""
+        draft = self.draft(name, fill, headers)
+        self.keep([draft])
+        return draft.stored
+
+    def draft(self, name: str, fill: Callable[[BinaryIO], None], headers: MeshHeaders) -> _Draft:
+        """See `PayloadStore.draft`."""
         path = self._path(name)
-        sidecar = _sidecar(path)
         self._check_there(path)
         make_directories(path.parent)
         self._expected.add(path.parent.parent.name)
-        write_file(sidecar, lambda file: _write_all(file, _encode(headers)), sync_directory=False)
+        sidecar = FileAside(_sidecar(path), lambda file: _write_all(file, _encode(headers)))
         try:
-            digest = _write_body(path, fill)
-            fsync_directory(path.parent)
+            body, digest = _write_body(path, fill)
         except BaseException:
-            path.unlink(missing_ok=True)
-            sidecar.unlink(missing_ok=True)
+            sidecar.drop()
             raise
-        return StoredPayload(name=name, bytes=digest.size, sha256=digest.sha256)
+        return _Draft(StoredPayload(name=name, bytes=digest.size, sha256=digest.sha256), (sidecar, body))
+
+    def keep(self, drafts: Sequence[PayloadDraft]) -> None:
+        """See `PayloadStore.keep`."""
+        files = list(chain.from_iterable(cast("_Draft", draft).files for draft in drafts))
+        try:
+            make_durable(files)
+        except BaseException:
+            for file in files:
+                file.path.unlink(missing_ok=True)
+            raise
+
+    def drop(self, drafts: Sequence[PayloadDraft]) -> None:
+        """See `PayloadStore.drop`."""
+        for draft in drafts:
+            for file in cast("_Draft", draft).files:
+                file.drop()
 
     def is_whole(self, name: str, size: int) -> bool:
         """Whether the file is there with this size; a name that is none of ours is not there."""
@@ -137,7 +157,15 @@ class _Digesting(io.RawIOBase):
         return self._hash.hexdigest()
 
 
-def _write_body(path: Path, fill: Callable[[BinaryIO], None]) -> _Digesting:
+@dataclass(frozen=True, slots=True)
+class _Draft:
+    """`PayloadDraft` of this store."""
+
+    stored: StoredPayload
+    files: tuple[FileAside, FileAside]
+
+
+def _write_body(path: Path, fill: Callable[[BinaryIO], None]) -> tuple[FileAside, _Digesting]:
     written: list[_Digesting] = []
 
     def fill_and_digest(file: BinaryIO) -> None:
@@ -145,8 +173,7 @@ def _write_body(path: Path, fill: Callable[[BinaryIO], None]) -> _Digesting:
         fill(cast("BinaryIO", digest))
         written.append(digest)
 
-    write_file(path, fill_and_digest, sync_directory=False)
-    return written[0]
+    return FileAside(path, fill_and_digest), written[0]
 
 
 def _write_all(file: BinaryIO, data: bytes) -> None:

@@ -6,12 +6,10 @@ message on acknowledge. Nothing of a body is read before its row is committed.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator, Mapping
 from contextlib import closing
-from contextvars import copy_context
-from dataclasses import dataclass
-from typing import BinaryIO, Literal, cast
+from functools import partial
+from typing import Final, Literal
 
 from mesh_itk3 import events
 from mesh_itk3.lifecycle import State
@@ -20,7 +18,6 @@ from mesh_itk3.ports import (
     Download,
     Entry,
     HeldByAnother,
-    Kind,
     LeaseLost,
     LedgerConflict,
     LedgerUnavailable,
@@ -31,17 +28,15 @@ from mesh_itk3.ports import (
     MessageRecord,
     Received,
     Routes,
-    StepRefused,
     StorageFailed,
     TruncatedDownload,
 )
 from mesh_itk3.reasons import Reason
-from mesh_itk3.stages.walk import FAULTS_OF_MESH, MAX_FAULTS_IN_A_ROW, Collector, Walk
+from mesh_itk3.stages.at_once import work_at_once
+from mesh_itk3.stages.secure import Batch, acknowledge, beating, drop, is_held_for_correlate, kind_of, say_done, secure, take
+from mesh_itk3.stages.walk import FAULTS_OF_MESH, MAX_FAULTS_IN_A_ROW, STAGE, Collector, Walk
 
 __all__ = ["Collector", "Walk", "collect", "kind_of"]
-
-STAGE = "collect"
-ACKNOWLEDGED_BATCH = 50
 
 
 def collect(c: Collector) -> Walk:
@@ -83,29 +78,40 @@ def _collect_postponed(c: Collector, walk: Walk) -> None:
 def _collect_these(c: Collector, walk: Walk, mesh_message_ids: list[str]) -> None:
     candidates = [i for i in mesh_message_ids if not _is_still_left(c, i)]
     known = c.ledger.known(c.mailbox.mailbox_id, candidates)
-    waiting = iter(candidates)
-    if c.workers == 1 or len(candidates) == 1:
-        _collect_in_turn(c, walk, waiting, known)
-        return
-    with ThreadPoolExecutor(c.workers, "collect") as pool:
-        # Each in a copy of this thread's context, by which the watchdog knows whose progress it is.
-        working = [pool.submit(copy_context().run, _collect_in_turn, c, walk, waiting, known) for _ in range(c.workers)]
-    for worker in working:
-        worker.result()
+    work = partial(_collect_in_turn, c, walk, iter(candidates), known)
+    work_at_once(min(c.workers, len(candidates)) or 1, STAGE, work)
 
 
 def _collect_in_turn(c: Collector, walk: Walk, waiting: Iterator[str], known: Mapping[str, MessageRecord]) -> None:
-    """Until none waits. Whatever ends one worker ends the walk: the others finish the message in hand."""
+    """Until none waits. Whatever ends one worker ends the walk: the others finish what they have in hand."""
+    batch = Batch()
+    try:
+        _take_in_turn(c, walk, batch, waiting, known)
+    except BaseException as error:
+        walk.is_over = True
+        if isinstance(error, _NOTHING_MORE_IS_KEPT):
+            drop(c, walk, batch)
+        raise
+    finally:
+        # Also after a fault of MESH: what is here need not be fetched again.
+        if batch.taken:
+            secure(c, walk, batch)
+
+
+_NOTHING_MORE_IS_KEPT: Final = (StorageFailed, LedgerUnavailable, LeaseLost, HeldByAnother)
+
+
+def _take_in_turn(c: Collector, walk: Walk, batch: Batch, waiting: Iterator[str], known: Mapping[str, MessageRecord]) -> None:
     while (mesh_message_id := _next(c, walk, waiting)) is not None:
+        before = len(batch.taken)
         try:
-            _collect_safely(c, walk, mesh_message_id, known.get(mesh_message_id))
-        except BaseException:
-            walk.is_over = True
-            raise
+            _collect_safely(c, walk, batch, mesh_message_id, known.get(mesh_message_id))
         finally:
-            with walk.lock:
-                walk.in_hand -= 1
+            if len(batch.taken) == before:
+                walk.let_go(1)
         c.progress()
+        if batch.is_due(c.clock.monotonic()):
+            secure(c, walk, batch)
 
 
 def _next(c: Collector, walk: Walk, waiting: Iterator[str]) -> str | None:
@@ -128,12 +134,12 @@ def _is_still_left(c: Collector, mesh_message_id: str) -> bool:
     return workflow_id is not None and c.spool is None and _belonging(c.routes, workflow_id) != "ours"
 
 
-def _collect_safely(c: Collector, walk: Walk, mesh_message_id: str, record: MessageRecord | None) -> None:
+def _collect_safely(c: Collector, walk: Walk, batch: Batch, mesh_message_id: str, record: MessageRecord | None) -> None:
     """One message; its own failure is not the others'."""
     said = {"mailbox_id": c.mailbox.mailbox_id, "mesh_message_id": mesh_message_id, "stage": STAGE}
     c.failed.discard(mesh_message_id)
     try:
-        _collect_one(c, walk, mesh_message_id, record)
+        _collect_one(c, walk, batch, mesh_message_id, record)
     except (StorageFailed, LedgerUnavailable, LeaseLost, HeldByAnother, CredentialsRejected):
         raise
     except MessageGone:
@@ -162,26 +168,18 @@ def _count_failure(walk: Walk, error: Exception, said: dict[str, str]) -> None:
 # ------------------------------------------------------------------------------------------------ one message
 
 
-def _collect_one(c: Collector, walk: Walk, mesh_message_id: str, record: MessageRecord | None) -> None:
+def _collect_one(c: Collector, walk: Walk, batch: Batch, mesh_message_id: str, record: MessageRecord | None) -> None:
     started = c.clock.monotonic()
-    if record is None or _is_to_be_opened(c, record):
-        outcome, workflow_id = _open_and_take(c, walk, mesh_message_id, record)
-    else:
+    if record is not None and not _is_to_be_opened(c, record):
         outcome, workflow_id = _redelivered(c, walk, record), record.workflow_id
-    if outcome in _UNTOUCHED:
-        return
-    events.emit(
-        events.COLLECT_DONE,
-        mailbox_id=c.mailbox.mailbox_id,
-        mesh_message_id=mesh_message_id,
-        workflow_id=workflow_id,
-        stage=STAGE,
-        outcome=outcome,
-        duration_ms=round((c.clock.monotonic() - started) * 1000, 1),
-    )
+    else:
+        outcome, workflow_id = _open(c, walk, batch, mesh_message_id, record, started)
+    if outcome not in _NOT_DONE:
+        say_done(c, mesh_message_id=mesh_message_id, workflow_id=workflow_id, outcome=outcome, started=started)
 
 
-_UNTOUCHED = frozenset({"left", "held"})
+_NOT_DONE: Final = frozenset({"left", "held", "taken"})
+"""Nothing happened; or more is to happen, when the batch is secured."""
 
 
 def _is_to_be_opened(c: Collector, record: MessageRecord) -> bool:
@@ -198,11 +196,11 @@ def _redelivered(c: Collector, walk: Walk, record: MessageRecord) -> str:
     if record.state is State.FOREIGN and record.reason != Reason.FOREIGN_SPOOLED:
         c.left[record.key.mesh_message_id] = record.workflow_id
         return "left"
-    if _is_held_for_correlate(c, record.kind) and record.state is not State.CORRELATED:
+    if is_held_for_correlate(c, record.kind) and record.state is not State.CORRELATED:
         return "held"
     if record.payload is not None and not c.payloads.is_whole(record.payload.name, record.payload.bytes):
         _download_again(c, record)
-    _acknowledge(c, walk, record.key)
+    acknowledge(c, walk, record.key)
     return "redelivered"
 
 
@@ -210,17 +208,20 @@ def _download_again(c: Collector, record: MessageRecord) -> None:
     """Its file is lost: acknowledging now would lose the message, so the bytes come first (design rule 3)."""
     with closing(c.mailbox.open(record.key.mesh_message_id)) as download:
         name = c.payloads.new_name(record.key.mailbox_id)
-        payload = c.payloads.write(name, _beating(c, download), download.headers)
+        payload = c.payloads.write(name, beating(c, download), download.headers)
     entry = Entry(at=c.clock.now(), stage=STAGE, outcome="downloaded_again")
     c.ledger.replace_payload(record.key, payload, entry)
 
 
-def _open_and_take(c: Collector, walk: Walk, mesh_message_id: str, record: MessageRecord | None) -> tuple[str, str]:
+def _open(
+    c: Collector, walk: Walk, batch: Batch, mesh_message_id: str, record: MessageRecord | None, started: float
+) -> tuple[str, str]:
     with closing(c.mailbox.open(mesh_message_id)) as download:
         workflow_id = download.headers.workflow_id
         match _belonging(c.routes, workflow_id):
             case "ours":
-                outcome = _take(c, walk, mesh_message_id, download)
+                take(c, batch, mesh_message_id, download, started)
+                outcome = "taken"
             case "unavailable":
                 outcome = _leave_unavailable(c, mesh_message_id, workflow_id)
             case "foreign":
@@ -234,78 +235,6 @@ def _belonging(routes: Routes, workflow_id: str) -> Literal["ours", "unavailable
     if not routes.is_ours(workflow_id):
         return "foreign"
     return "ours" if routes.unavailable(workflow_id) is None else "unavailable"
-
-
-def kind_of(headers: MeshHeaders, routes: Routes) -> Kind:
-    """What a message is, from its headers alone."""
-    if headers.message_type == "REPORT":
-        return Kind.REPORT
-    return Kind.RESPONSE if routes.is_response_workflow(headers.workflow_id) else Kind.MESSAGE
-
-
-def _is_held_for_correlate(c: Collector, kind: Kind) -> bool:
-    return c.leaves_uncorrelated and kind is not Kind.MESSAGE
-
-
-def _take(c: Collector, walk: Walk, mesh_message_id: str, download: Download) -> str:
-    """Durable payload, durable row, then acknowledge: the order that nothing may change."""
-    headers = download.headers
-    kind = kind_of(headers, c.routes)
-    payload = c.payloads.write(c.payloads.new_name(c.mailbox.mailbox_id), _beating(c, download), headers)
-    key = MessageKey(c.mailbox.mailbox_id, mesh_message_id)
-    now = c.clock.now()
-    received = Received(
-        key=key,
-        workflow_id=headers.workflow_id,
-        kind=kind,
-        received_at=now,
-        sender_mailbox_id=headers.sender_mailbox_id,
-        local_id=headers.local_id,
-        linked_message_id=headers.linked_message_id,
-        payload=payload,
-    )
-    try:
-        c.ledger.record_received(received, Entry(at=now, stage=STAGE, outcome="received"))
-    except (LedgerConflict, StepRefused):
-        # Certainly not committed: the bytes stay in MESH, and a copy more of them at every poll would fill the disk.
-        c.payloads.discard(payload.name)
-        raise
-    walk.count("collected")
-    c.collected()
-    if not _is_held_for_correlate(c, kind):
-        _acknowledge(c, walk, key)
-    return "received"
-
-
-@dataclass(slots=True)
-class _BeatingFile:
-    """Tells the watchdog of every block: a large message may take longer than any deadline, a stuck one sends none."""
-
-    file: BinaryIO
-    beat: Callable[[], None]
-
-    def write(self, block: bytes) -> int:
-        self.beat()
-        return self.file.write(block)
-
-
-def _beating(c: Collector, download: Download) -> Callable[[BinaryIO], None]:
-    return lambda file: download.write_to(cast("BinaryIO", _BeatingFile(file, c.progress)))
-
-
-def _acknowledge(c: Collector, walk: Walk, key: MessageKey) -> None:
-    """A failing acknowledge holds up nothing: MESH lists the message again and the next walk repeats it."""
-    try:
-        c.mailbox.acknowledge(key.mesh_message_id)
-    except MailboxUnavailable as error:
-        said = {"mailbox_id": key.mailbox_id, "mesh_message_id": key.mesh_message_id, "stage": STAGE}
-        walk.count("failures")
-        events.emit(events.COLLECT_FAILED, **said, outcome="not_acknowledged", reason=error.reason)
-        return
-    walk.succeed()
-    # In batches: losing this note in a crash costs nothing, since an acknowledged message is not listed again.
-    if full := walk.note_acknowledged(key, ACKNOWLEDGED_BATCH):
-        c.ledger.record_acknowledged(full, c.clock.now())
 
 
 # ------------------------------------------------------------------------------------------------ not ours
@@ -334,12 +263,12 @@ def _foreign(c: Collector, walk: Walk, mesh_message_id: str, download: Download,
         events.emit(events.FOREIGN_LEFT, mailbox_id=key.mailbox_id, mesh_message_id=mesh_message_id)
         return "left"
     try:
-        c.spool.spool(download.headers, _beating(c, download))
+        c.spool.spool(download.headers, beating(c, download))
     except StorageFailed as error:
         _say_unspooled(walk, key, error)
         return "left"
     _remember_foreign(c, key, download.headers, Reason.FOREIGN_SPOOLED)
-    _acknowledge(c, walk, key)
+    acknowledge(c, walk, key)
     return "spooled"
 
 

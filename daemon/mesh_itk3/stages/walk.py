@@ -9,6 +9,7 @@ from typing import Final, Literal
 
 from mesh_itk3.ports import Clock, Ledger, Mailbox, MessageKey, PayloadStore, Routes, Spool
 
+STAGE: Final = "collect"
 MAX_FAULTS_IN_A_ROW: Final = 3
 """Faults of MESH one after another, with no success between, before the walk is given up."""
 FAULTS_OF_MESH: Final = frozenset({"connection", "timeout", "tls", "closed", "http_429", "http_502", "http_503", "http_504"})
@@ -49,7 +50,7 @@ class Walk:
     """What one walk did."""
 
     in_hand: int = 0
-    """Messages being looked at now."""
+    """Messages being looked at now, or downloaded and not recorded yet."""
     collected: int = 0
     acknowledged: int = 0
     foreign: int = 0
@@ -76,7 +77,13 @@ class Walk:
         self.faults_in_a_row = 0
         self.has_succeeded = True
 
-    def count(self, what: Literal["collected", "acknowledged", "foreign", "failures", "faults_in_a_row"]) -> None:
+    def let_go(self, messages: int, *, collected: int = 0) -> None:
+        """So many are no longer in hand, some of them because they are recorded now."""
+        with self.lock:
+            self.in_hand -= messages
+            self.collected += collected
+
+    def count(self, what: Literal["acknowledged", "foreign", "failures", "faults_in_a_row"]) -> None:
         """One more of them."""
         with self.lock:
             setattr(self, what, getattr(self, what) + 1)

@@ -83,7 +83,12 @@ class SqlLedger:
 
     def record_received(self, received: Received, entry: Entry, *, state: State = State.RECEIVED) -> None:
         with self._writing([received.key.mailbox_id]) as connection:
-            messages.record_received(connection, received, entry, state)
+            messages.record_received(connection, [(received, entry)], state)
+
+    def record_all_received(self, received: Sequence[tuple[Received, Entry]]) -> None:
+        if received:
+            with self._writing({each.key.mailbox_id for each, _ in received}) as connection:
+                messages.record_received(connection, received, State.RECEIVED)
 
     def replace_payload(self, key: MessageKey, payload: StoredPayload, entry: Entry) -> None:
         with self._writing([key.mailbox_id]) as connection:

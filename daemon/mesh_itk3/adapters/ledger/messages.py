@@ -74,12 +74,12 @@ def known(connection: Connection, mailbox_id: str, mesh_message_ids: Sequence[st
     return found
 
 
-def record_received(connection: Connection, received: Received, entry: Entry, state: State) -> None:
-    values = rows.received_values(received, state)
+def record_received(connection: Connection, received: Sequence[tuple[Received, Entry]], state: State) -> None:
+    values = [rows.received_values(each, state) for each, _ in received]
     # A row in state FOREIGN becomes the new one; any other stays, and no row is counted.
-    if _INSERT_OR_TAKE_OVER.execute(connection, values).rowcount != 1:
+    if _INSERT_OR_TAKE_OVER.execute(connection, values).rowcount != len(values):
         raise LedgerConflict("this message is in the ledger already")
-    add_entries(connection, [(received.key, entry)])
+    add_entries(connection, [(each.key, entry) for each, entry in received])
 
 
 def replace_payload(connection: Connection, key: MessageKey, payload: StoredPayload, entry: Entry) -> None:
