@@ -91,6 +91,9 @@ class Daemon:
     progress: Progress
     stopping: threading.Event
     bells: dict[str, Bell] = field(default_factory=dict)
+    """Of the jobs that wait for something to do."""
+    look: Callable[[], None] = lambda: None
+    """Called when there is something new for the stages after collect, where another process runs them."""
     lost: threading.Event = field(default_factory=threading.Event)
     """Set when another daemon has taken over a mailbox: this one commits nothing more and has to stop."""
     greeted: set[str] = field(default_factory=set)
@@ -107,6 +110,10 @@ class Daemon:
         HeldByAnother.
         """
         self.ledger.hold(self.mailbox_ids, self.clock.now())
+        self.recover()
+
+    def recover(self) -> None:
+        """Frees what is in progress, for whoever had it is dead."""
         found = self.ledger.recover(self.mailbox_ids, self.clock.now())
         if found:
             events.emit(events.LEDGER_RECOVERED, count=found)
@@ -125,16 +132,16 @@ class Daemon:
         poll(self.collectors[mailbox_id])
 
     def interpret(self) -> int:
-        """Judges what is received, and rings for those who go on; how many messages."""
-        return self._in_batches(partial(interpret, limit=BATCH), "dispatch", "correlate", *self._respond_bells())
+        """Judges what is received; how many messages."""
+        return self._in_batches(partial(interpret, limit=BATCH))
 
     def dispatch(self) -> int:
         """Hands what is accepted to its handlers; how many messages."""
-        return self._in_batches(partial(dispatch, limit=BATCH), *self._respond_bells())
+        return self._in_batches(partial(dispatch, limit=BATCH))
 
     def correlate(self) -> int:
         """Matches received responses and reports with what they answer; how many."""
-        return self._in_batches(partial(correlate, limit=BATCH), *self._respond_bells())
+        return self._in_batches(partial(correlate, limit=BATCH))
 
     def respond(self, mailbox_id: str, *, at_once: bool = False) -> int:
         """Sends what this mailbox owes; how many were sent. Waits after rejected credentials, unless `at_once`."""
@@ -208,16 +215,13 @@ class Daemon:
         except (CredentialsRejected, MailboxUnavailable) as error:
             mailbox_failed(self.ledger, self.ledger.mailbox_state(mailbox_id), error)
 
-    def _in_batches(self, stage: Callable[[World], int], *bells: str) -> int:
-        """Runs the stage while it fills whole batches, for a bounded time; the bells of those who go on are rung after
-        each. What is less than a batch waits for the next turn: taken one by one, messages cost several times as much.
-        How many it took.
+    def _in_batches(self, stage: Callable[[World], int]) -> int:
+        """Runs the stage while it fills whole batches, for a bounded time. What is less than a batch waits for the next
+        turn: taken one by one, messages cost several times as much. How many it took.
         """
         done, began = 0, self.clock.monotonic()
         while not self.stopping.is_set():
             taken = stage(self.world)
-            if taken:
-                self.ring(*bells)
             done += taken
             if taken < BATCH or self.clock.monotonic() - began > RUN_FOR_S:
                 break
@@ -226,17 +230,16 @@ class Daemon:
     # -------------------------------------------------------------------------------------------- when
 
     def jobs(self) -> list[Job]:
-        """Everything that the scheduler runs."""
+        """What the scheduler runs: all that talks to MESH, and what keeps this daemon in order. The stages between have a
+        process of their own (`inner`).
+        """
         tick = tick_s(len(self.mailboxes))
-        stages = [
-            Job("interpret", lambda: _discard(self.interpret()), tick, bell=self.bells["interpret"]),
-            Job("dispatch", lambda: _discard(self.dispatch()), tick, bell=self.bells["dispatch"]),
-            Job("correlate", lambda: _discard(self.correlate()), tick, bell=self.bells["correlate"]),
+        own = [
             Job("renew", self.renew, RENEW_LEASE_S),
             Job("sweep", self.sweep, HOUSEKEEPING_S),
             Job("certificate", self.look_at_certificate, DAY_S),
         ]
-        return stages + [job for mailbox_id in self.mailbox_ids for job in self._mailbox_jobs(mailbox_id, tick)]
+        return own + [job for mailbox_id in self.mailbox_ids for job in self._mailbox_jobs(mailbox_id, tick)]
 
     def _mailbox_jobs(self, mailbox_id: str, tick: float) -> list[Job]:
         interval_s = self.settings.mailboxes[mailbox_id].poll_interval_s
@@ -252,7 +255,7 @@ class Daemon:
                 f"respond:{mailbox_id}",
                 lambda: _discard(self.respond(mailbox_id)),
                 tick,
-                bell=self.bells[f"respond:{mailbox_id}"],
+                bell=self.bells[mailbox_id],
             ),
             Job(f"track:{mailbox_id}", lambda: self.track(mailbox_id), TRACK_S),
             Job(
@@ -269,13 +272,10 @@ class Daemon:
         interval = timedelta(seconds=self.settings.mailboxes[mailbox_id].poll_interval_s)
         return until(self.ledger.mailbox_state(mailbox_id).last_poll_at, interval, now)
 
-    def _respond_bells(self) -> list[str]:
-        return [f"respond:{mailbox_id}" for mailbox_id in self.mailbox_ids]
-
-    def ring(self, *names: str) -> None:
-        """There is work for these jobs."""
-        for name in names:
-            self.bells[name].ring()
+    def ring(self) -> None:
+        """Responses may be owed."""
+        for bell in self.bells.values():
+            bell.ring()
 
 
 def _discard(_: object) -> None:
@@ -291,26 +291,13 @@ def compose(settings: Settings, registry: Registry, *, clock: Clock, stopping: t
     if migrated.upgraded:
         events.emit(events.LEDGER_UPGRADED, schema=migrated.revision)
     ledger = open_ledger(url, owner=owner_name())
-    payloads = DirectoryPayloadStore(settings.payloads.directory)
     progress = Progress(clock.monotonic)
-    world = World(
-        ledger=ledger,
-        payloads=payloads,
-        routes=registry,
-        clock=clock,
-        patients=_patients(settings, clock),
-        files=LetterFiles(),
-        practices={mailbox_id: _practice(settings, mailbox_id) for mailbox_id in settings.mailboxes},
-        caps=Caps(max_bytes=settings.limits.max_message_bytes),
-        strictness={name: Strictness(workflow.strictness) for name, workflow in settings.workflows.items()},
-        progress=progress.beat,
-        is_stopping=stopping.is_set,
-    )
+    world = build_world(settings, registry, ledger, clock=clock, progress=progress.beat, is_stopping=stopping.is_set)
     daemon = Daemon(
         settings=settings,
         registry=registry,
         ledger=ledger,
-        payloads=payloads,
+        payloads=world.payloads,
         clock=clock,
         mailboxes={mailbox_id: build_mailbox(settings, mailbox_id) for mailbox_id in settings.mailboxes},
         collectors={},
@@ -319,9 +306,33 @@ def compose(settings: Settings, registry: Registry, *, clock: Clock, stopping: t
         stopping=stopping,
     )
     daemon.collectors = {mailbox_id: _collector(daemon, mailbox_id) for mailbox_id in settings.mailboxes}
-    names = ["interpret", "dispatch", "correlate", *(f"respond:{mailbox_id}" for mailbox_id in settings.mailboxes)]
-    daemon.bells = {name: Bell(clock.monotonic) for name in names}
+    daemon.bells = {mailbox_id: Bell(clock.monotonic) for mailbox_id in settings.mailboxes}
     return daemon
+
+
+def build_world(
+    settings: Settings,
+    registry: Registry,
+    ledger: Ledger,
+    *,
+    clock: Clock,
+    progress: Callable[[], None],
+    is_stopping: Callable[[], bool],
+) -> World:
+    """What the stages after collect are given, in whichever process they run."""
+    return World(
+        ledger=ledger,
+        payloads=DirectoryPayloadStore(settings.payloads.directory),
+        routes=registry,
+        clock=clock,
+        patients=_patients(settings, clock),
+        files=LetterFiles(),
+        practices={mailbox_id: _practice(settings, mailbox_id) for mailbox_id in settings.mailboxes},
+        caps=Caps(max_bytes=settings.limits.max_message_bytes),
+        strictness={name: Strictness(workflow.strictness) for name, workflow in settings.workflows.items()},
+        progress=progress,
+        is_stopping=is_stopping,
+    )
 
 
 def _patients(settings: Settings, clock: Clock) -> RegisterPatients:
@@ -355,7 +366,7 @@ def _collector(daemon: Daemon, mailbox_id: str) -> Collector:
         spool=DirectorySpool(spool) if spool else None,
         leaves_uncorrelated=mailbox.uncorrelated == "leave",
         workers=COLLECTING_AT_ONCE,
-        collected=lambda: daemon.ring("interpret", "correlate"),
+        collected=lambda: daemon.look(),  # noqa: PLW0108  set later
         progress=daemon.progress.beat,
         is_stopping=daemon.stopping.is_set,
     )

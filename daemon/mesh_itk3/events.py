@@ -20,7 +20,7 @@ FIELDS: Final[frozenset[str]] = frozenset(
         "attempt", "duration_ms",
         # what else may be said
         "acknowledged", "actor", "bytes", "collected", "count", "days_left", "distribution", "error_at", "error_type",
-        "event_code", "expires_at", "foreign", "handler", "level", "local_id", "pages", "pid", "problem", "reason",
+        "event_code", "exit_code", "expires_at", "foreign", "handler", "level", "local_id", "pages", "pid", "problem", "reason",
         "response_mesh_message_id", "retry_in_s", "rule", "schema", "seconds", "state", "status_code", "version",
         "warnings",
     }
@@ -51,6 +51,12 @@ SERVICE_STALLED = Event(
     "error",
     "A stage has made no progress for too long; the watchdog is no longer fed.",
     "Look for a handler or a disk that hangs; systemd restarts the service.",
+)
+INNER_DIED = Event(
+    "inner.died",
+    "error",
+    "The process that reads messages and runs handlers has ended by itself; another is started.",
+    "If it repeats, look at the handler of the messages that are tried alone (`mesh-itk3 status`); nothing is lost.",
 )
 SERVICE_FAILED = Event(
     "service.failed",

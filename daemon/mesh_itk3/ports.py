@@ -504,6 +504,17 @@ class Overview:
     differing_duplicates: tuple[MessageKey, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class Hold:
+    """What another process of the same daemon needs to commit in its name."""
+
+    owner: str
+    tokens: Mapping[str, int] = field(default_factory=dict)
+    """PostgreSQL: the fencing token of each mailbox's lease."""
+    descriptors: tuple[int, ...] = ()
+    """Kept open there, so that nobody else becomes the collector before both are gone."""
+
+
 class Ledger(Protocol):
     """The durable record of everything. Each method is one transaction, durable on return; all may raise
     LedgerUnavailable. Safe to use from several threads.
@@ -516,6 +527,9 @@ class Ledger(Protocol):
         expiry); releases what is no longer named. Raises HeldByAnother or LeaseLost where another has had one that we
         held: it is not ours again before `release`, `hold` and `recover`.
         """
+
+    def held(self) -> Hold:
+        """What is held now, for a process that works for this one."""
 
     def release(self) -> None:
         """Gives up every mailbox."""

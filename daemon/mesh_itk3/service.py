@@ -18,9 +18,11 @@ from mesh_itk3.adapters.logging import configure_logging
 from mesh_itk3.adapters.notify import Notifier
 from mesh_itk3.adapters.owner import act_as_owner
 from mesh_itk3.composition import Daemon, compose
+from mesh_itk3.inner_process import InnerProcess
+from mesh_itk3.inner_words import Start
 from mesh_itk3.lifecycle import State
 from mesh_itk3.once import run_once
-from mesh_itk3.ports import Clock, HeldByAnother, LedgerUnavailable, StorageFailed
+from mesh_itk3.ports import Clock, HeldByAnother, LeaseLost, LedgerUnavailable, StorageFailed
 from mesh_itk3.registry import Registry, registry_of
 from mesh_itk3.scheduler import schedule, stop
 from mesh_itk3.settings import ConfigInvalid, Settings, load_settings
@@ -29,6 +31,8 @@ from mesh_itk3.settings_advice import advice
 DRAIN_S: Final = 15.0
 """What is in hand is finished within this; the unit allows 30 s before it kills, the promise is 20 s."""
 STATUS_EVERY_S: Final = 15.0
+REVIVE_EVERY_S: Final = 0.2
+"""At least between two looks whether a new inner process may be started."""
 HELD_BY_ANOTHER: Final = 75
 
 
@@ -110,6 +114,15 @@ class Service:
     config: Path | None
     credentials: Path | None
     notifier: Notifier = field(default_factory=Notifier)
+    inner: InnerProcess = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.inner = InnerProcess(
+            clock=self.clock.monotonic,
+            owed=lambda: self.daemon.ring(),  # noqa: PLW0108  a reload replaces the daemon
+            lost=self._give_way,
+            noticed=self.signals.noticed.set,
+        )
 
     def run(self) -> int:
         """Until SIGTERM or SIGINT."""
@@ -119,15 +132,16 @@ class Service:
         while not self.signals.stopping.is_set() and not self.daemon.lost.is_set():
             self.signals.noticed.wait(self._beat())
             self.signals.noticed.clear()
+            self._revive_inner()
             if self.signals.reloading.is_set() and not self.signals.stopping.is_set():
                 self.signals.reloading.clear()
                 scheduler = self._reload(scheduler)
         self.notifier.stopping()
         events.emit(events.SERVICE_STOPPING)
-        is_drained = self._drain(scheduler)
-        if not is_drained:
+        if not self._drain(scheduler):
             # A handler that does not come back: its message is still in progress, and is tried alone at the next start.
-            events.emit(events.SERVICE_STALLED, seconds=DRAIN_S)
+            events.emit(events.SERVICE_STALLED, stage=self.inner.stalled(), seconds=DRAIN_S)
+            self.inner.kill()
             os._exit(0)
         self.daemon.close()
         events.emit(events.SERVICE_STOPPED)
@@ -135,13 +149,35 @@ class Service:
 
     def _drain(self, scheduler: BackgroundScheduler) -> bool:
         """No stage begins any more, those at work end after their message; whether all did in time."""
+        until = self.clock.monotonic() + DRAIN_S
         self.daemon.stopping.set()
-        return stop(scheduler, self.daemon.progress, within_s=DRAIN_S)
+        self.inner.ask_to_stop()
+        is_idle = stop(scheduler, self.daemon.progress, within_s=DRAIN_S)
+        return self.inner.has_stopped(until - self.clock.monotonic()) and is_idle
 
     def _start(self) -> BackgroundScheduler:
+        self.daemon.look = self.inner.look
+        self._start_inner()
         scheduler = schedule(self.daemon.jobs(), self.daemon.progress, self._give_way)
         scheduler.start()
         return scheduler
+
+    def _start_inner(self) -> None:
+        if self.inner.pid is None:
+            self.inner.start(Start(self.daemon.settings, self.daemon.ledger.held()))
+
+    def _revive_inner(self) -> None:
+        """Another inner process in place of one that has died, after a pause. What that one had in progress is freed first."""
+        if self.inner.has_ended():
+            self.inner.bury()
+        if self.inner.starts_in_s() != 0.0 or self.signals.stopping.is_set():
+            return
+        try:
+            self.daemon.recover()
+        except (LedgerUnavailable, LeaseLost) as error:
+            events.emit(events.LEDGER_FAILED, stage="recover", **events.where(error))
+            return
+        self._start_inner()
 
     def _give_way(self) -> None:
         self.daemon.give_way()
@@ -149,13 +185,19 @@ class Service:
 
     def _beat(self) -> float:
         """Tells systemd that we live, only while every stage at work makes progress; how long until the next time."""
+        if hanging := self.inner.stalled():
+            # A handler, most likely. Killed, its message is tried alone, and parked in the end; the others go on.
+            events.emit(events.SERVICE_STALLED, stage=hanging)
+            self.inner.kill()
         stalled = self.daemon.progress.stalled()
         if stalled is not None:
             events.emit(events.SERVICE_STALLED, stage=stalled)
         else:
             self.notifier.watchdog()
         self.notifier.status(self._status())
-        return min(STATUS_EVERY_S, self.notifier.watchdog_interval_s or STATUS_EVERY_S)
+        starts_in_s = self.inner.starts_in_s()
+        soonest = STATUS_EVERY_S if starts_in_s is None else max(starts_in_s, REVIVE_EVERY_S)
+        return min(STATUS_EVERY_S, soonest, self.notifier.watchdog_interval_s or STATUS_EVERY_S)
 
     def _status(self) -> str:
         overview = self.daemon.ledger.overview(self.clock.now())

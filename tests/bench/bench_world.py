@@ -126,23 +126,35 @@ class RunningDaemon:
             raise RuntimeError(f"the daemon ended with {self.process.returncode}; {self.unexpected[:3]}")
         return found
 
+    @property
+    def pids(self) -> list[int]:
+        """The service's own process and its inner one."""
+        pid = self.process.pid
+        return [pid, *map(int, Path(f"/proc/{pid}/task/{pid}/children").read_text().split())]
+
     def cpu_s(self) -> float:
-        """User and system time so far."""
-        try:
-            fields = Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()
-        except OSError:
-            return float("nan")
-        return (int(fields[11]) + int(fields[12])) / TICKS_PER_S
+        """User and system time so far, of both processes."""
+        return sum(_cpu_s(pid) for pid in self.pids)
 
     def memory_kb(self, key: str) -> int:
-        """`VmRSS` now or `VmHWM`, the peak since `forget_peak`."""
-        status = Path(f"/proc/{self.process.pid}/status").read_text()
-        return int(next(line.split()[1] for line in status.splitlines() if line.startswith(key)))
+        """`VmRSS` now or `VmHWM`, the peak since `forget_peak`; of both processes."""
+        return sum(_memory_kb(pid, key) for pid in self.pids)
 
     def forget_peak(self) -> None:
-        Path(f"/proc/{self.process.pid}/clear_refs").write_text("5")
+        for pid in self.pids:
+            Path(f"/proc/{pid}/clear_refs").write_text("5")
 
     def stop(self) -> None:
         if self.process.poll() is None:
             self.process.send_signal(signal.SIGTERM)
         self.process.wait(30)
+
+
+def _cpu_s(pid: int) -> float:
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / TICKS_PER_S
+
+
+def _memory_kb(pid: int, key: str) -> int:
+    status = Path(f"/proc/{pid}/status").read_text()
+    return int(next(line.split()[1] for line in status.splitlines() if line.startswith(key)))

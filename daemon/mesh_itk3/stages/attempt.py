@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -61,15 +62,17 @@ def work_through(
     work: Callable[[MessageRecord], Outcome[Step]],
     *,
     commit_every_s: float = COMMIT_EVERY_S,
+    longest_s: float = math.inf,
 ) -> None:
-    """One claimed message after another, committed together. What was not begun when the daemon is told to stop, and
-    what could not be committed, is given back. Raises LedgerUnavailable, LeaseLost: no attempt is counted then.
+    """One claimed message after another, committed together. What was not begun after `longest_s` or when the daemon is
+    told to stop, and what could not be committed, is given back. Raises LedgerUnavailable, LeaseLost: no attempt is
+    counted then.
     """
     waiting = list(records)
     finished: list[Outcome[Step]] = []
-    committed_at = world.clock.monotonic()
+    began = committed_at = world.clock.monotonic()
     try:
-        while waiting and not world.is_stopping():
+        while waiting and not world.is_stopping() and world.clock.monotonic() - began < longest_s:
             finished.append(_safely(world, stage, waiting[0], work))
             waiting.pop(0)
             if world.clock.monotonic() - committed_at >= commit_every_s:

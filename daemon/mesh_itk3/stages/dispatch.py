@@ -24,6 +24,8 @@ from mesh_itk3.stages.world import World
 STAGE = "dispatch"
 WAIT_FOR_HANDLER = timedelta(minutes=1)
 MAX_WAIT = timedelta(days=1)
+LONGEST_RUN_S = 2.0
+"""A guess: other stages wait for their turn meanwhile, and a slow handler must not keep senders from their 20013."""
 
 
 @dataclass(slots=True)
@@ -42,7 +44,7 @@ class HandlerLog:
 def dispatch(world: World, *, limit: int = 50) -> int:
     """Hands up to `limit` accepted messages to their handlers and commits what became of them; how many."""
     records = take(world, State.ACCEPTED, (Kind.MESSAGE,), limit)
-    work_through(world, STAGE, records, partial(_dispatch_one, world))
+    work_through(world, STAGE, records, partial(_dispatch_one, world), longest_s=LONGEST_RUN_S)
     return len(records)
 
 

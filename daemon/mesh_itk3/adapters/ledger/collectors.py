@@ -6,7 +6,7 @@ import fcntl
 import os
 import socket
 import threading
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Final, Protocol
@@ -16,7 +16,7 @@ from sqlalchemy.dialects import postgresql
 
 from mesh_itk3.adapters.ledger.engine import Database
 from mesh_itk3.adapters.ledger.schema import lease
-from mesh_itk3.ports import HeldByAnother, LeaseLost, LedgerUnavailable
+from mesh_itk3.ports import HeldByAnother, Hold, LeaseLost, LedgerUnavailable
 
 LEASE: Final = timedelta(seconds=90)
 """Long enough for a renewal to be missed, short enough that another daemon takes over within a poll."""
@@ -33,7 +33,34 @@ class Collectors(Protocol):
     def checks(self) -> bool:
         """Whether `check` has anything to look at: else its caller saves itself the trouble."""
 
+    def held(self) -> Hold: ...
+
     def release(self) -> None: ...
+
+
+class Borrowed:
+    """The hold of the process that started this one: looked at like its own, and neither renewed nor given up here."""
+
+    def __init__(self, leases: Leases | None) -> None:
+        """`leases` None: a file lock, which the operating system looks after."""
+        self._leases = leases
+
+    @property
+    def checks(self) -> bool:
+        return self._leases is not None
+
+    def hold(self, mailbox_ids: Sequence[str], now: datetime) -> None:
+        """It is held by who lends it."""
+
+    def check(self, connection: Connection, mailbox_ids: Collection[str]) -> None:
+        if self._leases is not None:
+            self._leases.check(connection, mailbox_ids)
+
+    def held(self) -> Hold:
+        raise HeldByAnother("what is borrowed is not lent again")
+
+    def release(self) -> None:
+        """The lender does."""
 
 
 class FileLock:
@@ -57,6 +84,10 @@ class FileLock:
 
     def check(self, connection: Connection, mailbox_ids: Collection[str]) -> None:
         """The operating system takes no lock away."""
+
+    def held(self) -> Hold:
+        descriptor = self._descriptor
+        return Hold(owner="", descriptors=() if descriptor is None else (descriptor,))
 
     def release(self) -> None:
         with self._guard:
@@ -90,12 +121,15 @@ class Leases:
     changing until it commits.
     """
 
-    def __init__(self, database: Database, *, owner: str, duration: timedelta = LEASE) -> None:
+    def __init__(
+        self, database: Database, *, owner: str, duration: timedelta = LEASE, tokens: Mapping[str, int] | None = None
+    ) -> None:
+        """`tokens`: those that this owner has already."""
         self._database = database
         self._owner = owner
         self._duration = duration
-        self._tokens: dict[str, int] = {}
-        self._has_held = False
+        self._tokens: dict[str, int] = dict(tokens or {})
+        self._has_held = tokens is not None
         self._guard = threading.RLock()
 
     @property
@@ -129,6 +163,9 @@ class Leases:
         for mailbox_id in wanted:
             if mailbox_id not in self._tokens or found.get(mailbox_id) != self._tokens[mailbox_id]:
                 raise LeaseLost(f"the lease on mailbox {mailbox_id} is no longer ours")
+
+    def held(self) -> Hold:
+        return Hold(owner=self._owner, tokens=dict(self._tokens))
 
     def release(self) -> None:
         with self._guard:

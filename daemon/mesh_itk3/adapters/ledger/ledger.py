@@ -12,7 +12,7 @@ from sqlalchemy import Connection, insert, select, update
 
 from mesh_itk3.adapters.ledger import claims, messages, queries, responses, rows
 from mesh_itk3.adapters.ledger.claims import Due
-from mesh_itk3.adapters.ledger.collectors import LEASE, Collectors, FileLock, Leases
+from mesh_itk3.adapters.ledger.collectors import LEASE, Borrowed, Collectors, FileLock, Leases
 from mesh_itk3.adapters.ledger.engine import Database, connect
 from mesh_itk3.adapters.ledger.failures import faults_of_steps
 from mesh_itk3.adapters.ledger.migrate import require_current_schema
@@ -20,6 +20,7 @@ from mesh_itk3.adapters.ledger.schema import mailbox_state
 from mesh_itk3.lifecycle import State
 from mesh_itk3.ports import (
     Entry,
+    Hold,
     Kind,
     LeaseLost,
     MailboxState,
@@ -54,6 +55,13 @@ def open_ledger(url: str, *, owner: str, lease: timedelta = LEASE) -> SqlLedger:
     return SqlLedger(database, FileLock(file) if file else Leases(database, owner=owner, duration=lease))
 
 
+def open_held_ledger(url: str, hold: Hold) -> SqlLedger:
+    """The same for a process that works for the one that holds the mailboxes. Raises LedgerUnavailable."""
+    database = connect(url)
+    leases = None if database.is_sqlite else Leases(database, owner=hold.owner, tokens=hold.tokens)
+    return SqlLedger(database, Borrowed(leases))
+
+
 class SqlLedger:
     """See `mesh_itk3.ports.Ledger`, whose docstrings are the contract."""
 
@@ -67,6 +75,9 @@ class SqlLedger:
 
     def hold(self, mailbox_ids: Sequence[str], now: datetime) -> None:
         self._collectors.hold(mailbox_ids, now)
+
+    def held(self) -> Hold:
+        return self._collectors.held()
 
     def release(self) -> None:
         self._collectors.release()
