@@ -20,8 +20,8 @@ from mesh_itk3.scheduler import STALL_AFTER_S
 
 READY_WITHIN_S: Final = 60.0
 """A guess: an interpreter, its imports and the handlers, on a machine that is busy starting."""
-FIRST_PAUSE_S: Final = 1.0
-LONGEST_PAUSE_S: Final = 60.0
+FIRST_PAUSE_S: Final = 0.5
+LONGEST_PAUSE_S: Final = 10.0
 """Between a death and the next start: a process that dies at once must not become a hot loop."""
 STEADY_AFTER_S: Final = 300.0
 """Having lived so long, the next death is a first one again."""

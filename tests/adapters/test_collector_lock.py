@@ -1,11 +1,12 @@
 """SQLite: one collector for the whole ledger, by a lock of the operating system that dies with its holder."""
 
+import os
 import subprocess
 import sys
 
 import pytest
 
-from mesh_itk3.adapters.ledger import migrate, open_ledger
+from mesh_itk3.adapters.ledger import migrate, open_held_ledger, open_ledger
 from mesh_itk3.ports import HeldByAnother
 from support.ledger_rows import HERE, NOW, THERE, claimed, record
 
@@ -103,3 +104,33 @@ def test_the_lock_file_is_for_its_owner_only(ledger, tmp_path):
     ledger.hold([HERE], NOW)
 
     assert (tmp_path / "ledger.db.lock").stat().st_mode & 0o777 == 0o600
+
+
+def test_nobody_takes_over_while_a_process_that_works_for_the_holder_is_alive(url):
+    ledger = open_ledger(url, owner="holder")
+    ledger.hold([HERE], NOW)
+    hold = ledger.held()
+    helper = subprocess.Popen(["sleep", "60"], pass_fds=hold.descriptors)
+    other = open_ledger(url, owner="other")
+    try:
+        os.close(hold.descriptors[0])  # as a killed holder's are: closed, and not given up
+        with pytest.raises(HeldByAnother):
+            other.hold([HERE], NOW)
+    finally:
+        helper.kill()
+        helper.wait(10)
+    other.hold([HERE], NOW)
+    other.close()
+
+
+def test_a_process_that_works_for_the_holder_commits_and_gives_up_nothing(url):
+    ledger = open_ledger(url, owner="holder")
+    ledger.hold([HERE], NOW)
+    helper = open_held_ledger(url, ledger.held())
+    record(helper, 1)
+    helper.close()
+    other = open_ledger(url, owner="other")
+    with pytest.raises(HeldByAnother):
+        other.hold([HERE], NOW)
+    other.close()
+    ledger.close()

@@ -4,7 +4,7 @@ from datetime import timedelta
 
 import pytest
 
-from mesh_itk3.adapters.ledger import migrate, open_ledger
+from mesh_itk3.adapters.ledger import migrate, open_held_ledger, open_ledger
 from mesh_itk3.lifecycle import ResponseState, State
 from mesh_itk3.ports import HeldByAnother, Kind, LeaseLost, MailboxState, ResponseStep
 from support.ledger_rows import HERE, NOW, THERE, a_message, a_payload, a_response, a_step, an_entry, key, later, record
@@ -203,3 +203,26 @@ def test_the_duration_of_a_lease_can_be_set(new_postgresql, daemons):
     second.hold([HERE], later(seconds=5))
 
     short.close()
+
+
+def test_a_process_that_works_for_the_holder_commits_in_its_name(daemons, new_postgresql):
+    first, second = daemons
+    first.hold([HERE], NOW)
+    helper = open_held_ledger(new_postgresql, first.held())
+
+    helper.record_received(a_message(1, HERE), an_entry())
+    helper.close()
+
+    with pytest.raises(HeldByAnother, match="first:1"):
+        second.hold([HERE], NOW)
+
+
+def test_what_works_for_one_that_has_lost_its_lease_can_commit_nothing_either(daemons, new_postgresql):
+    first, second = daemons
+    first.hold([HERE], NOW)
+    helper = open_held_ledger(new_postgresql, first.held())
+    second.hold([HERE], NOW + EXPIRED)
+
+    with pytest.raises(LeaseLost):
+        helper.record_received(a_message(1, HERE), an_entry())
+    helper.close()

@@ -2,34 +2,21 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import signal
 import socket
 import subprocess
-import threading
-import time
 
 import pytest
 
 from mesh_itk3.simulator.messages import a_message
+from support.eventually import eventually
 from support.practice import COMMAND, Practice, a_hospital, codes
 from support.sandbox import PRACTICE
 
 pytestmark = pytest.mark.sandbox
 
 DEADLINE_S = 30.0
-
-
-def eventually(what):
-    """Waits for a condition with a deadline; returns its value."""
-    deadline = time.monotonic() + DEADLINE_S
-    while time.monotonic() < deadline:
-        with contextlib.suppress(FileNotFoundError, IndexError, ValueError):
-            if found := what():
-                return found
-        threading.Event().wait(0.05)
-    raise AssertionError("it never came to pass")
 
 
 @pytest.fixture

@@ -71,10 +71,13 @@ file = "{self.directory}/patients.csv"
             text=True,
             timeout=DEADLINE_S,
             check=False,
-            env=os.environ | ({"PYTHONPATH": str(self.packages)} if self.packages else {}),
+            env=self._environment(),
         )
         assert expect is None or done.returncode == expect, f"exit {done.returncode}: {done.stderr[-3000:]}"
         return done
+
+    def _environment(self) -> dict[str, str]:
+        return os.environ | ({"PYTHONPATH": str(self.packages)} if self.packages else {})
 
     def once(self, expect: int | None = 0) -> subprocess.CompletedProcess[str]:
         return self.command("run", "--once", expect=expect)
@@ -101,7 +104,8 @@ file = "{self.directory}/patients.csv"
     def running(self) -> Iterator[subprocess.Popen[bytes]]:
         """The daemon as a process, its log in `daemon.log`; ended with SIGTERM."""
         with (self.directory / "daemon.log").open("ab") as log:
-            process = subprocess.Popen([*COMMAND, "run", "--config", str(self.config)], stderr=log, stdout=log)
+            command = [*COMMAND, "run", "--config", str(self.config)]
+            process = subprocess.Popen(command, stderr=log, stdout=log, env=self._environment())
         try:
             yield process
         finally:

@@ -1,0 +1,189 @@
+"""The process that reads messages and runs handlers dies, hangs, is replaced; the one that answers MESH goes on."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import signal
+from pathlib import Path
+
+import pytest
+
+from mesh_itk3.inner_process import InnerProcess, pause_s
+from mesh_itk3.inner_words import IDLE, LOOKING, OWED, Start, beat
+from mesh_itk3.ports import Hold
+from mesh_itk3.scheduler import STALL_AFTER_S
+from mesh_itk3.settings import load_settings
+from mesh_itk3.simulator.messages import a_message
+from support.eventually import eventually
+from support.practice import Practice, a_hospital, codes
+from support.sandbox import PRACTICE
+
+WORKFLOW = "TOC_FHIR_IP_DISCH"
+
+DEADLY = """
+import os, signal
+from mesh_itk3.handler import BusinessCode, Declaration, Handler, Respond
+
+class Deadly(Handler):
+    declaration = Declaration(name="deadly", workflows={"DIGMED_FLU_VAC": "DIGMED_FLU_VAC_ACK"})
+
+    def handle(self, message, context):
+        os.kill(os.getpid(), signal.SIGKILL)
+"""
+ENTRY_POINTS = "[mesh_itk3.handlers]\ndeadly = deadly:Deadly\n"
+METADATA = "Metadata-Version: 2.1\nName: deadly\nVersion: 1.0\n"
+
+
+@pytest.fixture
+def practice(tmp_path, sandbox):
+    return Practice(tmp_path, sandbox.url)
+
+
+def inner_of(daemon) -> int:
+    """The pid of its inner process, once it has one."""
+    return eventually(lambda: [int(pid) for pid in Path(f"/proc/{daemon.pid}/task/{daemon.pid}/children").read_text().split()])[
+        0
+    ]
+
+
+def is_alive(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+def send(hospital, seed, workflow_id=WORKFLOW, kind="ITK003D"):
+    return hospital.send(a_message(kind, seed=seed), to=PRACTICE, workflow_id=workflow_id)
+
+
+def is_answered(hospital, *sent):
+    hospital.read_inbox()
+    return {codes(hospital.responses_to(each)) for each in sent} == {("20013", "30001")}
+
+
+@pytest.mark.sandbox
+def test_another_takes_the_place_of_one_that_was_killed_and_answers_what_comes(practice):
+    with a_hospital(practice.url) as hospital, practice.running() as daemon:
+        first = inner_of(daemon)
+        eventually(lambda: practice.logged("service.started"))
+        os.kill(first, signal.SIGKILL)
+        sent = [send(hospital, f"after-{n}") for n in range(3)]
+        eventually(lambda: is_answered(hospital, *sent))
+        assert inner_of(daemon) != first
+        assert daemon.poll() is None
+    assert [line["exit_code"] for line in practice.logged("inner.died")] == [-signal.SIGKILL]
+    assert len(practice.letters()) == 3
+
+
+@pytest.mark.sandbox
+def test_it_does_not_outlive_a_service_that_is_killed(practice):
+    with practice.running() as daemon:
+        inner = inner_of(daemon)
+        eventually(lambda: practice.logged("service.started"))
+        daemon.kill()
+        daemon.wait(10)
+        eventually(lambda: not is_alive(inner))
+    practice.once()
+
+
+@pytest.mark.sandbox
+def test_it_ends_with_the_service(practice):
+    with practice.running() as daemon:
+        inner = inner_of(daemon)
+        eventually(lambda: practice.logged("service.started"))
+        daemon.send_signal(signal.SIGTERM)
+        assert daemon.wait(20) == 0
+    assert not is_alive(inner)
+    assert practice.logged("service.stopped")
+    assert not practice.logged("inner.died")
+
+
+@pytest.mark.sandbox
+def test_it_is_replaced_when_the_configuration_is_read_again(practice):
+    with practice.running() as daemon:
+        first = inner_of(daemon)
+        eventually(lambda: practice.logged("service.started"))
+        daemon.send_signal(signal.SIGHUP)
+        eventually(lambda: practice.logged("config.reloaded"))
+        assert not is_alive(first)
+        assert is_alive(inner_of(daemon))
+
+
+@pytest.mark.sandbox
+def test_a_handler_that_kills_its_process_keeps_nobody_else_from_being_answered(practice, tmp_path):
+    packages = tmp_path / "packages"
+    (packages / "deadly-1.0.dist-info").mkdir(parents=True)
+    (packages / "deadly.py").write_text(DEADLY)
+    (packages / "deadly-1.0.dist-info" / "entry_points.txt").write_text(ENTRY_POINTS)
+    (packages / "deadly-1.0.dist-info" / "METADATA").write_text(METADATA)
+    practice.packages = packages
+    practice.extra = "[handlers.discharge_letters]\nenabled = false"
+    practice.configure()
+    with a_hospital(practice.url) as hospital, practice.running():
+        poison = send(hospital, "poison", workflow_id="DIGMED_FLU_VAC", kind="ITK009D")
+        eventually(lambda: len(practice.logged("inner.died")) >= 2)
+        sent = [send(hospital, f"well-{n}") for n in range(3)]
+        eventually(lambda: is_answered(hospital, *sent))
+        assert codes(hospital.responses_to(poison)) == ("20013", None)
+    assert practice.message(poison.mesh_message_id)["state"] in {"accepted", "parked"}
+
+
+# ------------------------------------------------------------------------------------------------ as the service sees it
+
+
+class Clock:
+    """Seconds that a test lets pass."""
+
+    def __init__(self) -> None:
+        self.at = 100.0
+
+    def __call__(self) -> float:
+        return self.at
+
+
+def an_inner():
+    """One that is not there, but says what the test says for it; its clock; what the service was told."""
+    clock, told = Clock(), []
+    return InnerProcess(clock, owed=lambda: told.append("owed"), lost=lambda: None, noticed=lambda: None), clock, told
+
+
+def test_a_stage_that_shows_no_progress_for_long_is_named():
+    inner, clock, _ = an_inner()
+    inner._hear(beat("dispatch"))
+    clock.at += STALL_AFTER_S - 1
+    assert inner.stalled() is None
+    inner._hear(beat("dispatch"))
+    clock.at += STALL_AFTER_S + 1
+    assert inner.stalled() == "dispatch"
+
+
+def test_one_that_has_nothing_to_do_does_not_hang():
+    inner, clock, _ = an_inner()
+    inner._hear(beat("dispatch"))
+    inner._hear(IDLE)
+    clock.at += 10 * STALL_AFTER_S
+    assert inner.stalled() is None
+
+
+def test_what_is_owed_is_told_at_each_batch():
+    inner, _, told = an_inner()
+    for word in (OWED, LOOKING, OWED, b"nonsense", b"\xff"):
+        inner._hear(word)
+    assert told == ["owed", "owed"]
+
+
+def test_the_pauses_between_deaths_grow_to_a_ceiling():
+    assert [pause_s(deaths) for deaths in (0, 1, 2, 3, 100)] == [0.0, 0.5, 1.0, 2.0, 10.0]
+
+
+def test_the_settings_are_handed_over_whole(tmp_path):
+    settings = load_settings(Practice(tmp_path, "http://127.0.0.1:1").config, None, os.environ)
+    handed = pickle.loads(pickle.dumps(Start(settings, Hold("here:1", {"X26ABC2": 7}))))  # noqa: S301
+    assert handed.settings == settings
+    assert (
+        handed.settings.mailboxes[PRACTICE].password.get_secret_value()
+        == settings.mailboxes[PRACTICE].password.get_secret_value()
+    )
+    assert handed.hold.tokens == {"X26ABC2": 7}

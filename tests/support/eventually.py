@@ -1,0 +1,23 @@
+"""Waiting for what another process does, with a deadline."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+import time
+from collections.abc import Callable
+from typing import TypeVar
+
+DEADLINE_S = 30.0
+Value = TypeVar("Value")
+
+
+def eventually(what: Callable[[], Value]) -> Value:
+    """Waits until it is true; returns its value. What is not there yet may raise."""
+    deadline = time.monotonic() + DEADLINE_S
+    while time.monotonic() < deadline:
+        with contextlib.suppress(FileNotFoundError, IndexError, ValueError):
+            if found := what():
+                return found
+        threading.Event().wait(0.05)
+    raise AssertionError("it never came to pass")
