@@ -49,8 +49,9 @@ SERVICE_STOPPED = Event("service.stopped", "info", "The daemon has stopped; noth
 SERVICE_STALLED = Event(
     "service.stalled",
     "error",
-    "A stage has made no progress for too long; the watchdog is no longer fed.",
-    "Look for a handler or a disk that hangs; systemd restarts the service.",
+    "A stage has made no progress for too long.",
+    "Look for a handler or a disk that hangs. A handler's process is killed and started again; for a stage that talks to MESH"
+    " systemd restarts the service.",
 )
 INNER_DIED = Event(
     "inner.died",
