@@ -18,7 +18,6 @@ from mesh_itk3.commands.check import handshake
 from mesh_itk3.commands.checks_here import certificate_finding
 from mesh_itk3.commands.console import CommandRefused, shown
 from mesh_itk3.commands.one_message import find_one
-from mesh_itk3.commands.respond import decision
 from mesh_itk3.itk3.response_codes import BusinessCode
 from mesh_itk3.lifecycle import ResponseState, State
 from mesh_itk3.ports import (
@@ -38,6 +37,7 @@ from mesh_itk3.ports import (
     StoredPayload,
 )
 from mesh_itk3.reasons import Reason
+from mesh_itk3.stages.decide import decision
 from support.unprivileged import let_others_enter
 
 NOW = datetime(2025, 1, 2, 10, 0, tzinfo=UTC)
@@ -381,23 +381,24 @@ class FoundMessages:
         return self.found
 
 
-WAITING = frozenset({State.AWAITING_DECISION})
+def waits(record):
+    return record.state is State.AWAITING_DECISION
 
 
 def test_only_one_of_several_that_the_command_acts_on_is_taken():
     ledger = FoundMessages(State.COMPLETED, State.AWAITING_DECISION, State.REJECTED)
-    assert find_one(ledger, "shared", mailbox_id=None, acts_on=WAITING).key.mesh_message_id == "M1"
+    assert find_one(ledger, "shared", mailbox_id=None, acts_on=waits).key.mesh_message_id == "M1"
 
 
 def test_two_that_the_command_acts_on_are_refused():
     ledger = FoundMessages(State.COMPLETED, State.AWAITING_DECISION, State.AWAITING_DECISION)
     with pytest.raises(CommandRefused, match="fits 2 messages"):
-        find_one(ledger, "shared", mailbox_id=None, acts_on=WAITING)
+        find_one(ledger, "shared", mailbox_id=None, acts_on=waits)
 
 
 def test_mailbox_narrows_what_an_id_fits():
     ledger = FoundMessages(State.AWAITING_DECISION, State.AWAITING_DECISION)
-    assert find_one(ledger, "shared", mailbox_id="MAILBOX1", acts_on=WAITING).key.mesh_message_id == "M1"
+    assert find_one(ledger, "shared", mailbox_id="MAILBOX1", acts_on=waits).key.mesh_message_id == "M1"
 
 
 # ------------------------------------------------------------------------------------------------ respond

@@ -211,24 +211,22 @@ def with_one_message(url: str) -> str:
 
 
 FIRST = Migrations(SHIPPED.directory, "0001")
-ROWS_OF_0001 = (
-    *(
-        f"""INSERT INTO message (mailbox_id, mesh_message_id, workflow_id, kind, state, received_at, linked_message_id)
-        VALUES ('{HERE}', '{name}', 'W', '{kind}', '{state}', '2024-05-01T08:00:00.000000+00:00', {linked})"""
-        for name, kind, state, linked in (
-            ("untold", "message", "rejected", "NULL"),
-            ("told", "message", "rejected", "NULL"),
-            ("waits", "message", "awaiting_decision", "NULL"),
-            ("waits-long", "message", "awaiting_decision", "NULL"),
-            ("answer", "response", "correlated", "'MESH-1'"),
-            ("report", "report", "uncorrelated", "'MESH-9'"),
-        )
-    ),
-    f"""INSERT INTO message_event (mailbox_id, mesh_message_id, at, stage, outcome)
-    VALUES ('{HERE}', 'waits', '2024-05-01T09:30:00.000000+00:00', 'dispatch', 'awaiting_decision')""",
-    f"""INSERT INTO response (local_id, mailbox_id, answered_mesh_message_id, level, response_code, state, message_header_id,
-    message_header_id_key, to_mailbox_id, workflow_id, created_at, mesh_message_id) VALUES ('ours', '{HERE}', 'told',
-    'infrastructure', '20009', 'undelivered', 'id', 'id', 'THERE', 'W', '2024-05-01T08:00:00.000000+00:00', 'MESH-1')""",
+EIGHT = "2024-05-01T08:00:00.000000+00:00"
+HALF_PAST_NINE = "2024-05-01T09:30:00.000000+00:00"
+INSERT_MESSAGE = """INSERT INTO message (mailbox_id, mesh_message_id, workflow_id, kind, state, received_at, linked_message_id)
+    VALUES (:here, :name, 'W', :kind, :state, :at, :linked)"""
+INSERT_EVENT = """INSERT INTO message_event (mailbox_id, mesh_message_id, at, stage, outcome)
+    VALUES (:here, 'waits', :at, 'dispatch', 'awaiting_decision')"""
+INSERT_RESPONSE = """INSERT INTO response (local_id, mailbox_id, answered_mesh_message_id, level, response_code, state,
+    message_header_id, message_header_id_key, to_mailbox_id, workflow_id, created_at, mesh_message_id)
+    VALUES ('ours', :here, 'told', 'infrastructure', '20009', 'undelivered', 'id', 'id', 'THERE', 'W', :at, 'MESH-1')"""
+MESSAGES_OF_0001 = (
+    ("untold", "message", "rejected", None),
+    ("told", "message", "rejected", None),
+    ("waits", "message", "awaiting_decision", None),
+    ("waits-long", "message", "awaiting_decision", None),
+    ("answer", "response", "correlated", "MESH-1"),
+    ("report", "report", "uncorrelated", "MESH-9"),
 )
 
 
@@ -236,8 +234,11 @@ def a_ledger_of_the_first_version(url: str) -> None:
     migrate(url, NOW, FIRST)
     database = connect(url)
     with database.writing() as connection:
-        for statement in ROWS_OF_0001:
-            connection.execute(sa.text(statement))
+        for name, kind, state, linked in MESSAGES_OF_0001:
+            row = {"here": HERE, "name": name, "kind": kind, "state": state, "at": EIGHT, "linked": linked}
+            connection.execute(sa.text(INSERT_MESSAGE), row)
+        connection.execute(sa.text(INSERT_EVENT), {"here": HERE, "at": HALF_PAST_NINE})
+        connection.execute(sa.text(INSERT_RESPONSE), {"here": HERE, "at": EIGHT})
     database.close()
 
 

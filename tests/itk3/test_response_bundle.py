@@ -12,8 +12,9 @@ from lxml import etree
 
 from itk3.a_message import a_message, entry, event, handling
 from mesh_itk3.itk3.envelope import Caps, read_message
-from mesh_itk3.itk3.response_bundle import ResponseIds, read_response, write_response
+from mesh_itk3.itk3.response_bundle import ResponseIds, write_response
 from mesh_itk3.itk3.response_codes import ELEMENTS, BusinessCode, InfrastructureCode, level_of
+from mesh_itk3.itk3.response_reading import read_response
 
 IDS = ResponseIds(
     bundle_id="0a0a0a0a-0000-4000-8000-000000000001",

@@ -8,8 +8,9 @@ from datetime import UTC, datetime
 import pytest
 
 from mesh_itk3.itk3.envelope import Caps, read_message
-from mesh_itk3.itk3.response_bundle import ResponseIds, read_response, write_response
+from mesh_itk3.itk3.response_bundle import ResponseIds, write_response
 from mesh_itk3.itk3.response_codes import response_code_of
+from mesh_itk3.itk3.response_reading import read_response
 from mesh_itk3.lifecycle import ResponseState, State
 from mesh_itk3.simulator.messages import a_message
 from mesh_itk3.stages.correlate import correlate

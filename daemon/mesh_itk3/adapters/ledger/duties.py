@@ -69,4 +69,6 @@ def _messages(connection: Connection, which: ColumnElement[bool], order: Column[
 
 
 def _responses(connection: Connection, which: ColumnElement[bool]) -> list[ResponseRecord]:
-    return [rows.response_record(row) for row in connection.execute(select(response).where(which).order_by(response.c.sequence))]
+    return [
+        rows.response_record(row) for row in connection.execute(select(response).where(which).order_by(response.c.sequence))
+    ]
