@@ -66,6 +66,6 @@ TEXTS: Final[dict[Reason, str]] = {
     Reason.SEND_UNRESOLVED: "Whether MESH took it is not known yet.",
     Reason.MAILBOX_UNAVAILABLE: "MESH could not be reached.",
     Reason.REPORTED_UNDELIVERED: "MESH reported that it could not deliver it.",
-    Reason.NEVER_ACKNOWLEDGED: "The other mailbox has not acknowledged it in MESH's five days, and MESH has not reported on it.",
+    Reason.NEVER_ACKNOWLEDGED: "The other mailbox has not acknowledged it in MESH's five days, and MESH has not said why.",
     Reason.REFUSED_BY_RECEIVER: "The other side answered it with a negative infrastructure response.",
 }
