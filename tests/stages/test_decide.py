@@ -149,7 +149,7 @@ def test_nothing_is_decided_while_the_handler_that_would_carry_it_out_is_gone(tm
 
 
 def test_a_person_who_decides_at_the_same_moment_wins(tmp_path):
-    daemon, message = waiting(tmp_path, at_deadline=BusinessCode.PATIENT_LEFT)
+    daemon, _ = waiting(tmp_path, at_deadline=BusinessCode.PATIENT_LEFT)
     daemon.clock.advance(hours=80)
     listed = daemon.ledger.waiting([State.AWAITING_DECISION])
     daemon.ledger.apply([decision(listed[0], BusinessCode.PATIENT_KNOWN, "Jo", daemon.clock.now())])

@@ -120,8 +120,8 @@ def _answered(world: World, record: MessageRecord, response: ResponseReading) ->
     """By the id that it quotes; where it quotes none that can be read, by its local id, into which the NHS test harness
     and older systems write the id of what they answer. SenderReference names nothing: what we send repeats the other's.
     """
-    if found := _ours(world, record, message_header_id=response.answers):
-        return found
+    if response.answers:
+        return _ours(world, record, message_header_id=response.answers)
     local_id = (record.local_id or "").removeprefix("infAck-").removeprefix("busAck-")
     return _ours(world, record, message_header_id=local_id or None)
 
