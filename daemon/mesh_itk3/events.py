@@ -223,7 +223,7 @@ DUPLICATE_DIFFERS = Event(
 SENDER_NOT_TOLD = Event(
     "sender.not_told",
     "error",
-    "A message was refused and its sender, who asked for no infrastructure response, does not know.",
+    "A message was refused and its sender has not been told: no answer was asked for, or none can be given.",
     "Tell the sender another way, then `mesh-itk3 seen ID --by WHO`.",
 )
 MESSAGE_SEEN = Event("message.seen", "info", "A person has seen what stood in `status` about a message.")
