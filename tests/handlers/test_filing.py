@@ -74,6 +74,13 @@ def test_a_persons_decision_to_keep_is_carried_out_without_asking_the_register(h
     assert filed["decision"] == {"code": code.value, "by": "A. Clerk", "at": "2026-01-16T08:00:00.000Z"}
 
 
+def test_a_letter_that_the_configuration_files_at_the_deadline_does_not_say_that_a_person_decided(handler, tmp_path):
+    context = a_context(decision=BusinessCode.PATIENT_KNOWN)
+    by_deadline = replace(context, decision=replace(context.decision, is_by_person=False))
+    handler.handle(a_message(), by_deadline)
+    assert metadata(tmp_path)["patient_match"] == "decided_by_deadline"
+
+
 @pytest.mark.parametrize("code", [BusinessCode.PATIENT_NOT_KNOWN, BusinessCode.PATIENT_LEFT])
 def test_a_persons_decision_to_send_away_files_nothing(handler, code):
     assert handler.handle(a_message(), a_context(decision=code, files=RefusingWriter())) == Respond(code)
