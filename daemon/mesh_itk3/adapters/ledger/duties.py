@@ -4,28 +4,27 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Any
 
-from sqlalchemy import Column, ColumnElement, Connection, Table, and_, or_, select, text, true, update
+from sqlalchemy import ColumnElement, Connection, Table, and_, or_, select, text, true, update
 
 from mesh_itk3.adapters.ledger import rows
 from mesh_itk3.adapters.ledger.messages import add_entries
-from mesh_itk3.adapters.ledger.schema import RAISED, SENT, UNSEEN, message, response
-from mesh_itk3.lifecycle import ResponseState, State
+from mesh_itk3.adapters.ledger.schema import OWED, RAISED, SENT, UNSEEN, message, response
+from mesh_itk3.lifecycle import State
 from mesh_itk3.ports import Entry, MessageKey, MessageRecord, ResponseRecord, Unseen
 
 
 def waiting(connection: Connection, states: Sequence[State], mailbox_ids: Sequence[str]) -> list[MessageRecord]:
     is_waiting = message.c.state.in_([state.value for state in states])
-    return _messages(connection, is_waiting & _is_of(message, mailbox_ids), message.c.received_at)
+    found = _messages(connection, is_waiting & _is_of(message, mailbox_ids))
+    return sorted(found, key=lambda record: record.received_at)
 
 
 def outstanding_responses(connection: Connection, mailbox_ids: Sequence[str]) -> list[ResponseRecord]:
-    is_on_its_way = response.c.state.in_([ResponseState.OWED.value, ResponseState.SENT.value])
     # A raised one that a person has seen is settled, whatever its state.
-    is_settled = and_(response.c.raised_at.is_not(None), response.c.seen_at.is_not(None))
-    is_outstanding = or_(and_(is_on_its_way, ~is_settled), text(RAISED))
-    return _responses(connection, is_outstanding & _is_of(response, mailbox_ids))
+    is_open = or_(response.c.raised_at.is_(None), response.c.seen_at.is_(None))
+    is_of = _is_of(response, mailbox_ids)
+    return _responses(connection, text(OWED) & is_of, text(SENT) & is_open & is_of, text(RAISED) & is_of)
 
 
 def overdue_responses(
@@ -38,7 +37,7 @@ def overdue_responses(
 
 def unseen(connection: Connection, mailbox_ids: Sequence[str]) -> Unseen:
     return Unseen(
-        messages=tuple(_messages(connection, text(UNSEEN) & _is_of(message, mailbox_ids), message.c.sequence)),
+        messages=tuple(_messages(connection, text(UNSEEN) & _is_of(message, mailbox_ids))),
         responses=tuple(_responses(connection, text(RAISED) & _is_of(response, mailbox_ids))),
     )
 
@@ -55,7 +54,7 @@ def mark_seen(connection: Connection, key: MessageKey, entry: Entry) -> int:
 
 
 def answers_to(connection: Connection, local_ids: Sequence[str]) -> list[MessageRecord]:
-    return _messages(connection, message.c.answers_local_id.in_(local_ids), message.c.sequence)
+    return _messages(connection, message.c.answers_local_id.in_(local_ids))
 
 
 def _is_of(table: Table, mailbox_ids: Sequence[str]) -> ColumnElement[bool]:
@@ -63,12 +62,16 @@ def _is_of(table: Table, mailbox_ids: Sequence[str]) -> ColumnElement[bool]:
     return table.c.mailbox_id.in_(mailbox_ids) if mailbox_ids else true()
 
 
-def _messages(connection: Connection, which: ColumnElement[bool], order: Column[Any]) -> list[MessageRecord]:
-    query = select(message).where(which).order_by(order, message.c.sequence)
-    return [rows.message_record(row) for row in connection.execute(query)]
+# Sorted here and not by the engine: to save itself the sorting, SQLite would read the whole table in its own order.
 
 
-def _responses(connection: Connection, which: ColumnElement[bool]) -> list[ResponseRecord]:
-    return [
-        rows.response_record(row) for row in connection.execute(select(response).where(which).order_by(response.c.sequence))
-    ]
+def _messages(connection: Connection, which: ColumnElement[bool]) -> list[MessageRecord]:
+    found = connection.execute(select(message).where(which)).all()
+    return [rows.message_record(row) for row in sorted(found, key=lambda row: row.sequence)]
+
+
+def _responses(connection: Connection, *ways: ColumnElement[bool]) -> list[ResponseRecord]:
+    """Of several conditions each is answered from an index of its own; what meets two of them is there once."""
+    found = [row for way in ways for row in connection.execute(select(response).where(way))]
+    by_sequence = {row.sequence: row for row in found}
+    return [rows.response_record(by_sequence[sequence]) for sequence in sorted(by_sequence)]
