@@ -48,16 +48,15 @@ FORGE = sa.text(
     message_header_id_key, to_mailbox_id, workflow_id, created_at) VALUES (:local_id, :mailbox_id, :mesh_message_id, :level,
     '30001', 'owed', 'forged', 'forged', 'X26ABC1', 'W', '2026-03-02T09:00:00.000000+00:00')"""
 )
-_TEMPLATE: list[Path] = []
+_TEMPLATE = tempfile.TemporaryDirectory()
 
 
 def an_empty_ledger(directory: Path) -> None:
     """A copy: making one takes longer than all that a run does with it."""
-    if not _TEMPLATE:
-        made = Path(tempfile.mkdtemp())
-        migrate(f"sqlite:///{made}/ledger.db", FakeClock().now())
-        _TEMPLATE.append(made / "ledger.db")
-    shutil.copy(_TEMPLATE[0], directory / "ledger.db")
+    template = Path(_TEMPLATE.name) / "ledger.db"
+    if not template.exists():
+        migrate(f"sqlite:///{template}", FakeClock().now())
+    shutil.copy(template, directory / "ledger.db")
 
 
 class Practice(RuleBasedStateMachine):
