@@ -105,8 +105,6 @@ class Inner:
             self.complaints.say(name, error)
             return 0
         self.complaints.forget(name)
-        if done:
-            self.pulse.say(OWED)
         return done
 
     def _rest(self) -> None:
@@ -125,7 +123,15 @@ def serve(channel: Connection, clock: Clock) -> None:
     told, pulse = Told(), Pulse(_sayer(channel), clock.monotonic)
     registry = registry_of(settings)
     with closing(open_held_ledger(settings.ledger.url.get_secret_value(), start.hold)) as ledger:
-        world = build_world(settings, registry, ledger, clock=clock, progress=pulse.beat, is_stopping=told.stopping.is_set)
+        world = build_world(
+            settings,
+            registry,
+            ledger,
+            clock=clock,
+            progress=pulse.beat,
+            committed=lambda: pulse.say(OWED),
+            is_stopping=told.stopping.is_set,
+        )
         threading.Thread(target=told.listen, args=(channel,), name="told", daemon=True).start()
         pulse.say(READY)
         Inner(world, pulse, told, Complaints(clock.monotonic)).work()

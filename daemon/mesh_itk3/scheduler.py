@@ -23,6 +23,8 @@ from mesh_itk3.ports import HeldByAnother, LeaseLost, LedgerUnavailable
 TICK_S: Final = 0.05
 """How often a stage looks whether its bell has rung."""
 TICK_PER_MAILBOX_S: Final = 0.01
+LINGER_S: Final = 0.05
+"""How long a stage that had something to do waits for more: under load the next batch need not wait for a tick."""
 QUIET_RUN_S: Final = 5.0
 """A stage runs at least this often although no bell rang: what waits for a later time, and what `respond` decided."""
 SAY_AGAIN_S: Final = 300.0
@@ -42,6 +44,12 @@ class Bell:
     def ring(self) -> None:
         """There is something to do."""
         self._rung.set()
+
+    def rings_within(self, seconds: float) -> bool:
+        """Whether it has been rung since, waiting at most so long; forgets the ring."""
+        if not self._rung.wait(seconds):
+            return False
+        return self.is_answered()
 
     def is_answered(self) -> bool:
         """Whether to run now; forgets the ring."""
@@ -187,6 +195,11 @@ def _guarded(job: Job, progress: Progress, complaints: Complaints, give_way: Cal
     def run() -> None:
         if job.bell is not None and not job.bell.is_answered():
             return
+        run_once()
+        while job.bell is not None and job.bell.rings_within(LINGER_S):
+            run_once()
+
+    def run_once() -> None:
         with progress.at_work(job.name):
             try:
                 job.run()

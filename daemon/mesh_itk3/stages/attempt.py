@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import random
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
@@ -22,6 +23,7 @@ from mesh_itk3.ports import (
     LedgerUnavailable,
     MessageRecord,
     PayloadMissing,
+    ResponseRecord,
     ResponseStep,
     Step,
     StepRefused,
@@ -32,8 +34,11 @@ from mesh_itk3.retry import Park, after_failed_attempt
 from mesh_itk3.stages.world import World
 
 WAIT_FOR_DISK = timedelta(minutes=1)
-COMMIT_EVERY_S = 0.5
-"""What is finished is committed at least this often: a slow message does not hold back the others' answers."""
+COMMIT_EVERY_S = 0.05
+"""What is finished is committed at least this often: its answers go out while the next are worked on. Measured: a longer time
+lets those who send run dry, a shorter one costs commits."""
+
+_MESH_CODE = re.compile(r"[A-Za-z0-9_-]{1,32}")
 
 AnyStep = TypeVar("AnyStep", Step, ResponseStep)
 Said = tuple[tuple[Event, Mapping[str, Any]], ...]
@@ -142,6 +147,8 @@ def _commit_messages(world: World, stage: str, records: Sequence[MessageRecord],
     refused = {outcome.step.key for outcome in commit(world.ledger.apply, outcomes)}
     failed = [record for record in records if record.key in refused]
     commit(world.ledger.apply, [failed_attempt(world, record, stage, Reason.STAGE_FAILED, None) for record in failed])
+    if outcomes:
+        world.committed()
 
 
 def failed_attempt(world: World, record: MessageRecord, stage: str, reason: Reason, error: Exception | None) -> Outcome[Step]:
@@ -212,6 +219,24 @@ def ids(record: MessageRecord, message_header_id: str | None = None) -> dict[str
         "workflow_id": record.workflow_id,
         "message_header_id": id_for_ledger(message_header_id or record.message_header_id),
     }
+
+
+def response_ids(record: ResponseRecord, stage: str) -> dict[str, str | None]:
+    """The same for a response of ours."""
+    return {
+        "mailbox_id": record.key.mailbox_id,
+        "mesh_message_id": record.key.mesh_message_id,
+        "workflow_id": record.workflow_id,
+        "local_id": record.local_id,
+        "level": record.level,
+        "response_code": record.response_code,
+        "stage": stage,
+    }
+
+
+def mesh_code(text: str | None) -> str | None:
+    """A status code of MESH as ledger and log may hold it: codes are short words such as `14` or `EPL-151`."""
+    return text if text and _MESH_CODE.fullmatch(text) else None
 
 
 def milliseconds(world: World, started: float) -> float:
