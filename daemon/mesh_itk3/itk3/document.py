@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import cached_property
+from typing import Final
 
 from lxml import etree
 
@@ -14,6 +15,8 @@ from mesh_itk3.itk3.section import Section, sections_of
 from mesh_itk3.patient_match import PatientIdentity, identity_of
 
 __all__ = ["Attachment", "Document", "InvalidAttachment", "Part", "Resource", "Section"]
+
+_HOLDS_BINARIES: Final = xml.path("boolean(f:entry/f:resource/f:Binary)")
 
 
 class Document:
@@ -149,6 +152,12 @@ class Document:
         """The Composition.identifier of the document that this one replaces."""
         return self._replaces.value("targetIdentifier/value") if self._replaces else None
 
+    @property
+    def names_what_it_replaces(self) -> bool:
+        """By identifier, as GPCM-SD-039 wants it, or by reference, as FHIR allows."""
+        targets = ("targetIdentifier/value", "targetReference/reference")
+        return self._replaces is not None and any(map(self._replaces.value, targets))
+
     # ------------------------------------------------------------------------------------------ content
 
     @cached_property
@@ -177,6 +186,13 @@ class Document:
         rest = [entry for entry in self.entries if entry.type == "Binary"]
         unique = {id(resource.element): resource for resource in (*named, *rest)}
         return tuple(Attachment(resource) for resource in unique.values())
+
+    @cached_property
+    def binaries(self) -> tuple[Attachment, ...]:
+        """The same in the order of the entries: no section is read for it, and where there are none, no entry either."""
+        entries = self.entries if _HOLDS_BINARIES(self.element) else ()
+        held = self.composition.contained if self.composition else ()
+        return tuple(Attachment(found) for found in (*entries, *held) if found.type == "Binary")
 
     @cached_property
     def patient_identity(self) -> PatientIdentity | None:

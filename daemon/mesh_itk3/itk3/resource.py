@@ -103,14 +103,10 @@ _FULL_URL: Final = xml.IN_FHIR + "fullUrl"
 _RESOURCE: Final = xml.IN_FHIR + "resource"
 
 
-def _path(path: str) -> Any:
-    return etree.XPath(path, namespaces={"f": xml.FHIR}, smart_strings=False)
-
-
 # At most one of each entry, so that equal numbers mean one of every entry.
-_ELEMENTS: Final = _path("f:entry/f:resource[1]/*[1]")
-_URLS: Final = _path("f:entry/f:fullUrl[1]/@value")
-_COUNT: Final = _path("count(f:entry)")
+_ELEMENTS: Final = xml.path("f:entry/f:resource[1]/*[1]")
+_URLS: Final = xml.path("f:entry/f:fullUrl[1]/@value")
+_COUNT: Final = xml.path("count(f:entry)")
 
 
 def entries_of(bundle: etree._Element, where: str) -> tuple[Resource, ...]:
@@ -173,12 +169,29 @@ def _grouped(pairs: Iterable[tuple[str, Resource]]) -> dict[str, list[Resource]]
     return grouped
 
 
+PERSON_SYSTEMS: Final = (
+    # CareConnect-ITK-Header-Practitioner-1 has the first two; the third stands in documents.
+    "https://fhir.nhs.uk/Id/sds-user-id",
+    "https://fhir.nhs.uk/Id/sds-role-profile-id",
+    "https://fhir.hl7.org.uk/Id/gmc-number",
+)
+
+
 def ods_codes(organisation: Resource | None) -> tuple[str, ...]:
     """The ODS organisation and site codes of an Organization, upper case."""
-    if organisation is None or organisation.type != "Organization":
+    return _identifiers(organisation, "Organization", ODS_SYSTEMS)
+
+
+def person_ids(practitioner: Resource | None) -> tuple[str, ...]:
+    """The national identifiers of a Practitioner, upper case. Local ones could mean somebody else."""
+    return _identifiers(practitioner, "Practitioner", PERSON_SYSTEMS)
+
+
+def _identifiers(holder: Resource | None, resource_type: str, systems: tuple[str, ...]) -> tuple[str, ...]:
+    if holder is None or holder.type != resource_type:
         return ()
     return tuple(
-        code.upper()
-        for identifier in organisation.all("identifier")
-        if (identifier.value("system") or "") in ODS_SYSTEMS and (code := identifier.value("value"))
+        value.upper()
+        for identifier in holder.all("identifier")
+        if (identifier.value("system") or "") in systems and (value := identifier.value("value"))
     )
