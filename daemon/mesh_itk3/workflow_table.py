@@ -36,8 +36,9 @@ def with_overrides(table: WorkflowTable, overrides: Mapping[str, WorkflowSetting
     rows = {row.workflow_id: row for row in table.rows}
     for workflow_id, override in overrides.items():
         given = override.model_dump(include=set(_COLUMNS), exclude_none=True)
-        row = rows.get(workflow_id) or Workflow(workflow_id, BY_DECLARATION, source="configuration")
-        rows[workflow_id] = replace(row, **_values(given)) if given else row
+        if given:
+            row = rows.get(workflow_id) or Workflow(workflow_id, BY_DECLARATION, source="configuration")
+            rows[workflow_id] = replace(row, **_values(given))
     return WorkflowTable(tuple(rows.values()))
 
 

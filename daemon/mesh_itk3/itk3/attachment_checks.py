@@ -43,8 +43,9 @@ def unreadable(reading: Reading, _: Facts) -> Found:
 def content_differs(reading: Reading, _: Facts) -> Found:
     """One type of the standard under the name of another, or under none."""
     for attachment in _attachments(reading):
-        found = _found_in(attachment)
-        if found is not None and not agree(kind_of_type(attachment.content_type), found):
+        declared, found = kind_of_type(attachment.content_type), _found_in(attachment)
+        is_comparable = found is not None and (declared is not None or not attachment.content_type)
+        if is_comparable and not agree(declared, found):
             return f"{attachment.resource.where}.contentType", ""
     return None
 
