@@ -10,13 +10,16 @@ from lxml import etree
 
 from mesh_itk3.itk3 import xml
 from mesh_itk3.itk3.attachment import Attachment, InvalidAttachment
-from mesh_itk3.itk3.resource import Part, References, Resource, entries_of, ods_codes
+from mesh_itk3.itk3.resource import Part, References, Resource, entries_of, entry_named, first_entry, ods_codes
 from mesh_itk3.itk3.section import Section, sections_of
 from mesh_itk3.patient_match import PatientIdentity, identity_of
 
 __all__ = ["Attachment", "Document", "InvalidAttachment", "Part", "Resource", "Section"]
 
 _HOLDS_BINARIES: Final = xml.path("boolean(f:entry/f:resource/f:Binary)")
+_FIRST_AS_IT_SHOULD: Final = xml.path("f:entry[1]/f:resource[1]/*[1][self::f:Composition]")
+_COMPOSITIONS: Final = xml.path("f:entry/f:resource[1]/*[1][self::f:Composition]")
+_FEW_LOOKUPS: Final = 4
 
 
 class Document:
@@ -26,6 +29,7 @@ class Document:
         self.element = element
         self.where = where
         """Its path from the outer Bundle."""
+        self._lookups = 0
 
     # ------------------------------------------------------------------------------------------ identity
 
@@ -67,7 +71,16 @@ class Document:
         """The resource of this bundle that the reference means, or one contained in the Composition (`#id`)."""
         if reference and reference.startswith("#"):
             return self._contained(reference[1:])
-        return self._references.resolve(reference)
+        return self._looked_up(reference) or self._references.resolve(reference)
+
+    def _looked_up(self, reference: str | None) -> Resource | None:
+        """By fullUrl, while only a few are asked for and the entries have not been read: a verdict needs no more of them,
+        and an index of thousands costs as much as the rest of it.
+        """
+        if not reference or "entries" in self.__dict__ or self._lookups >= _FEW_LOOKUPS:
+            return None
+        self._lookups += 1
+        return entry_named(self.element, self.where, reference)
 
     def _contained(self, identifier: str) -> Resource | None:
         held = self.composition.contained if self.composition else ()
@@ -78,7 +91,8 @@ class Document:
     @cached_property
     def composition(self) -> Resource | None:
         """The first Composition: it should be the first entry, and is not always."""
-        return next((entry for entry in self.entries if entry.type == "Composition"), None)
+        usual = first_entry(self.element, self.where, _FIRST_AS_IT_SHOULD)
+        return usual or first_entry(self.element, self.where, _COMPOSITIONS)
 
     def _value(self, path: str) -> str | None:
         return self.composition.value(path) if self.composition else None

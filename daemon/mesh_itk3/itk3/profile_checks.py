@@ -46,6 +46,7 @@ _FORBIDDEN_IN_KEYS: Final = _any_of(
 _FORBIDDEN_IN_ORGANISATION: Final = _any_of(
     *_each("", "name", "telecom", "address", "active", "alias", "partOf", "contact", "endpoint")
 )
+_BEGINS_WITH_COMPOSITION: Final = xml.path("boolean(f:entry[1]/f:resource/f:Composition)")
 
 
 def _named(where: str, found: list[etree._Element]) -> Found:
@@ -131,7 +132,7 @@ def document_identifier_missing(reading: Reading, facts: Facts) -> Found:
 
 def composition_not_first(reading: Reading, facts: Facts) -> Found:
     for document in reading.envelope.documents if reading.envelope and facts.needs_document else ():
-        if document.entries and document.entries[0].type != "Composition":
+        if document.composition is not None and not _BEGINS_WITH_COMPOSITION(document.element):
             return f"{document.where}.entry", "structure"
     return None
 

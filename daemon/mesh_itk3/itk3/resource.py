@@ -119,6 +119,28 @@ def entries_of(bundle: etree._Element, where: str) -> tuple[Resource, ...]:
     return tuple(_walked(bundle, where))
 
 
+_NAMED: Final = xml.path("f:entry[f:fullUrl/@value = $url]/f:resource[1]/*[1]")
+_URL_OF: Final = xml.path("../../f:fullUrl[1]/@value")
+_BEFORE: Final = xml.path("count(../../preceding-sibling::f:entry)")
+
+
+def entry_named(bundle: etree._Element, where: str, full_url: str) -> Resource | None:
+    """The first resource whose fullUrl is written exactly so; no other entry becomes an object of Python."""
+    return _alone(_NAMED(bundle, url=full_url), where, full_url)
+
+
+def first_entry(bundle: etree._Element, where: str, path: Any) -> Resource | None:
+    """The first of the resources that a compiled path of this bundle leads to."""
+    return _alone(path(bundle), where, None)
+
+
+def _alone(found: list[etree._Element], where: str, full_url: str | None) -> Resource | None:
+    if not found:
+        return None
+    url = full_url or next(iter(_URL_OF(found[0])), None)
+    return Resource(found[0], url, f"{where}.entry[{int(_BEFORE(found[0]))}].resource")
+
+
 def _walked(bundle: etree._Element, where: str) -> Iterator[Resource]:
     """Where some entry has no fullUrl or no resource."""
     for at, entry in enumerate(bundle.iterchildren(_ENTRY)):
@@ -152,7 +174,11 @@ class References:
     def candidates(self, reference: str) -> list[Resource]:
         """Everything that the reference may mean, on the first level that knows it."""
         key = normalise_id(reference)
-        return self._by_full_url.get(key) or self._by_id_alone(key)
+        found = self._by_full_url.get(key)
+        if found is None:
+            return self._by_id_alone(key)
+        # Written exactly so goes first: then `entry_named` and this index never name two different resources.
+        return found if len(found) == 1 else sorted(found, key=lambda resource: resource.full_url != reference)
 
     def _by_id_alone(self, key: str) -> list[Resource]:
         last_two = "/".join(key.split("/")[-2:])
