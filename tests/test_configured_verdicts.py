@@ -98,6 +98,14 @@ ROWS = {
 
 
 def judged(tmp_path, row: Row):
+    daemon = a_daemon(tmp_path, row)
+    ((record, responses),) = daemon.ledger.messages()
+    daemon.close()
+    return record, responses
+
+
+def a_daemon(tmp_path, row: Row):
+    """One that has collected and judged the row's message."""
     settings = load_settings(
         Practice(tmp_path, "http://127.0.0.1:1", extra=row.tables, mailbox_extra=row.mailbox).config, None, os.environ
     )
@@ -109,9 +117,7 @@ def judged(tmp_path, row: Row):
     daemon.mailboxes[PRACTICE] = daemon.collectors[PRACTICE].mailbox = mailbox
     daemon.collect(PRACTICE)
     daemon.interpret()
-    ((record, responses),) = daemon.ledger.messages()
-    daemon.close()
-    return record, responses
+    return daemon
 
 
 @pytest.mark.parametrize("name", ROWS)
@@ -127,3 +133,24 @@ def test_a_configured_rule_decides_what_the_sender_is_told(tmp_path, name):
 def test_a_deviation_that_was_waived_stands_as_a_warning_in_the_ledger(tmp_path):
     record, _ = judged(tmp_path, ROWS["PNG called PDF"])
     assert record.warnings == ("attachment_content_differs",)
+
+
+BARE = {
+    "no handling specification": written(specification="", documents=LEGIBLE),
+    "no sender": written(sender="", documents=LEGIBLE),
+    "no timestamp": written(timestamp="", documents=LEGIBLE),
+    "no source": written(source="", documents=LEGIBLE),
+    "no event system": written(event='<event><code value="ITK003D"/></event>', documents=LEGIBLE),
+    "replacement of nothing": ROWS["replacement of nothing"].body,
+    "attachment that cannot be read": attached("!!!"),
+}
+
+
+@pytest.mark.parametrize("name", BARE)
+def test_what_lenient_takes_is_dealt_with_to_the_end(tmp_path, name):
+    """Whatever is missing of the header, the message comes to a person or to an end, and asks nothing of an operator."""
+    daemon = a_daemon(tmp_path, Row("20013", BARE[name], tables=LENIENT))
+    daemon.dispatch()
+    ((record, _),) = daemon.ledger.messages()
+    daemon.close()
+    assert record.state in {State.COMPLETED, State.AWAITING_DECISION}

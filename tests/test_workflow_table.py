@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from mesh_itk3.commands import checks_here
 from mesh_itk3.itk3.attachment_types import KINDS
 from mesh_itk3.registry import registry_of
 from mesh_itk3.settings import WorkflowSettings, load_settings
@@ -26,6 +27,9 @@ shared_key = "x"
 ods_code = "A81001"
 password = "x"
 """
+
+
+OFF = {"MESH_ITK3_WORKFLOWS__TOC_FHIR_OP_ATTEN__ROUTED_BY_LOOK_UP": "false"}
 
 
 def settings(tmp_path: Path, more: str = "", environ: dict[str, str] | None = None):
@@ -143,6 +147,18 @@ def test_a_declared_workflow_outside_the_table_can_have_columns_and_is_answered_
     table = with_overrides(shipped(), {"OURS": WorkflowSettings(approved_attachments=("pdf",))})
     assert table.get("OURS").approved_attachments == {"pdf"}
     assert not table.is_response_workflow("")
+
+
+def test_check_says_on_which_workflows_a_list_of_senders_does_not_hold(tmp_path):
+    configured = settings(tmp_path)
+    assert list(checks_here.senders(configured, registry_of(configured))) == []
+
+    listed = settings(tmp_path, environ={"MESH_ITK3_MAILBOXES__X26ABC2__AUTHORISED_SENDERS": "X26ABC1", **OFF})
+    (finding,) = checks_here.senders(listed, registry_of(listed))
+    assert (finding.outcome, finding.check) == ("warning", "senders of X26ABC2")
+    assert "TOC_FHIR_IP_DISCH" in finding.text
+    assert "TOC_FHIR_OP_ATTEN" not in finding.text
+    assert "DIGMED" not in finding.text
 
 
 def test_every_shipped_handler_is_there_for_these_tests():

@@ -21,8 +21,8 @@ __all__ = ["Caps", "Envelope", "Fault", "Reading", "read_message", "read_oversiz
 
 
 _MARKS_OF_XML: Final = (b"<",)
-_BYTES_OF_A_TAG: Final = 4
-"""`<a/>`: as many tags as are allowed cannot stand in fewer bytes."""
+_BYTES_OF_A_TAG: Final = 3
+"""`<a></a>` is two tags in seven bytes: as many as are allowed cannot stand in three for each."""
 _MARKS_OF_JSON: Final = (b"{", b"[", b",")
 
 
