@@ -104,7 +104,7 @@ HEADER_ROWS = {
         a_message(after="<entry><resource><Basic/></resource><search/></entry>"),
         ONLY_STRICT,
         "structure",
-        "Bundle.search",
+        "Bundle.entry.search",
     ),
     "message_header_not_first": (a_message(before=organisation("other", "RA901")), ONLY_STRICT, "structure", "[1].resource"),
     "header_element_forbidden": (a_message(response="<destination/>"), ONLY_STRICT, "structure", ".destination"),
@@ -112,7 +112,7 @@ HEADER_ROWS = {
         a_message(source='<source><name value="x"/><endpoint value="X26HOSP1"/></source>'),
         ONLY_STRICT,
         "structure",
-        ".name",
+        ".resource.source.name",
     ),
     "header_element_repeated": (
         a_message(response='<timestamp value="2024-01-02T03:04:06+00:00"/>'),

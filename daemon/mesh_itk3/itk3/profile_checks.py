@@ -47,11 +47,16 @@ _FORBIDDEN_IN_ORGANISATION: Final = _any_of(
     *_each("", "name", "telecom", "address", "active", "alias", "partOf", "contact", "endpoint")
 )
 _BEGINS_WITH_COMPOSITION: Final = xml.path("boolean(f:entry[1]/f:resource/f:Composition)")
+_HOLDERS: Final = ("entry", "source", "event")
 
 
 def _named(where: str, found: list[etree._Element]) -> Found:
     """The element's name is FHIR's own: the path found it by that."""
-    return (f"{where}.{xml.local_name(found[0])}", "structure") if found else None
+    if not found:
+        return None
+    parent, name = found[0].getparent(), xml.local_name(found[0])
+    holder = f"{xml.local_name(parent)}." if parent is not None and xml.local_name(parent) in _HOLDERS else ""
+    return f"{where}.{holder}{name}", "structure"
 
 
 # ------------------------------------------------------------------------------------------- the message
