@@ -101,4 +101,6 @@ def test_white_space_in_base64_does_not_hide_the_beginning():
 def test_a_character_that_is_cut_off_does_not_make_a_text_unknown():
     start = ("x" * (START_BYTES - 1) + "é").encode()[:START_BYTES]
     assert kind_of_start(start) == "txt"
+    assert kind_of_start(b"\xff\xfe" + "x\N{CLOCK FACE ONE OCLOCK}".encode("utf-16-le")[:4]) is None  # whole, and broken off
+    assert kind_of_start(b"\xff\xfe" + ("x" * START_BYTES + "\N{CLOCK FACE ONE OCLOCK}").encode("utf-16-le")[:-2]) == "txt"
     assert kind_of_start(b"\x81\x8d" + b"x" * START_BYTES) is None

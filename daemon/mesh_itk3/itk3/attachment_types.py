@@ -41,7 +41,11 @@ _MARKS: Final[tuple[tuple[bytes, str], ...]] = (
 _COMPOUND_FILE: Final = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
 _ZIP: Final = b"PK\x03\x04"
 _XML: Final = re.compile(rb"\s*<(?:\?xml|[A-Za-z_][A-Za-z0-9_.:-]*[\s/>])")
-_HTML: Final = re.compile(rb"\s*(?:<!--.*?-->\s*)*<(?:!doctype\s+html|html|head|body|script|svg)\b", re.IGNORECASE | re.DOTALL)
+# Comments are passed over once and for all: going back over a few hundred of them would take for ever.
+_HTML: Final = re.compile(
+    rb"\s*+(?:<!--(?>.*?-->)\s*+)*+<(?:!doctype\s+html|html|head|body|script|svg)\b", re.IGNORECASE | re.DOTALL
+)
+_UTF_16_MARKS: Final = (b"\xff\xfe", b"\xfe\xff")
 _CONTROLS: Final = re.compile(r"[\x00-\x08\x0e-\x1a\x1c-\x1f\x7f]")
 
 
@@ -89,6 +93,9 @@ def _kind_by_mark(content: bytes) -> str | None:
 
 
 def _kind_of_text(content: bytes, *, is_whole: bool) -> str | None:
+    if content.startswith(_UTF_16_MARKS):  # as word processors save a plain text
+        text = _decoded(content, "utf-16", is_whole=is_whole)
+        content = b"\x00" if text is None else text.encode()
     if b"\x00" in content:
         return None
     head = content[:START_BYTES].removeprefix(b"\xef\xbb\xbf")
@@ -100,18 +107,17 @@ def _kind_of_text(content: bytes, *, is_whole: bool) -> str | None:
 
 
 def _is_text(content: bytes, *, is_whole: bool) -> bool:
-    text = _decoded(content, is_whole=is_whole)
+    text = _decoded(content, "utf-8", is_whole=is_whole)
+    if text is None:
+        text = _decoded(content, "cp1252", is_whole=True)
     return text is not None and not _CONTROLS.search(text)
 
 
-def _decoded(content: bytes, *, is_whole: bool) -> str | None:
+def _decoded(content: bytes, encoding: str, *, is_whole: bool) -> str | None:
     try:
-        return content.decode("utf-8")
+        return content.decode(encoding)
     except UnicodeDecodeError as error:
         # A character of up to four bytes may be cut off at the end of a beginning.
-        if not is_whole and error.start >= len(content) - 3:
-            return content[: error.start].decode("utf-8")
-    try:
-        return content.decode("cp1252")
-    except UnicodeDecodeError:
-        return None
+        if is_whole or error.start < len(content) - 3:
+            return None
+        return content[: error.start].decode(encoding)
