@@ -23,6 +23,7 @@ from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, InitSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 
 from mesh_itk3.deadlines import DEADLINE, ESCALATE_EVERY, REMINDERS, Deadlines
+from mesh_itk3.itk3.attachment_types import MEDIA_TYPES
 from mesh_itk3.itk3.response_codes import BusinessCode
 from mesh_itk3.settings_errors import ConfigInvalid, sentence
 from mesh_itk3.settings_rules import SHORTEST_POLL_INTERVAL_S, broken_rules
@@ -38,14 +39,20 @@ from mesh_itk3.settings_sources import (
 from mesh_itk3.settings_values import (
     ANY_CASE,
     AbsolutePath,
+    AttachmentTypes,
+    Flags,
     Hours,
+    Identifiers,
     LedgerUrl,
     MailboxId,
+    MailboxIds,
     OdsCode,
     OdsCodes,
     Secret,
+    Texts,
     WebAddress,
     WholeNumber,
+    WorkflowId,
 )
 
 __all__ = ["ConfigInvalid", "MailboxSettings", "MeshSettings", "Settings", "load_settings"]
@@ -88,6 +95,12 @@ class MailboxSettings(Table):
     poll_interval_s: Annotated[WholeNumber, Field(ge=1, le=86_400)] = SHORTEST_POLL_INTERVAL_S
     """At most a day: MESH wants to see a mailbox daily."""
     also_serves: OdsCodes = ()
+    persons: Identifiers | None = None
+    """National identifiers of the persons that messages may name as receiver; None: persons are not checked."""
+    known_senders: Identifiers | None = None
+    """ODS codes, or national identifiers of persons, that messages may name as sender; None: not checked."""
+    authorised_senders: MailboxIds | None = None
+    """The MESH mailboxes that may send here; None: not checked."""
     foreign: Literal["leave", "spool"] = "leave"
     spool: AbsolutePath | None = None
     """Directory for another client's messages, with `foreign = "spool"`; None: see `Settings.spool_of`."""
@@ -145,6 +158,13 @@ class LimitsSettings(Table):
     """Larger ones are kept but not parsed, and answered 20015. The standard advises 5 MB; real ones are larger."""
 
 
+class AttachmentsSettings(Table):
+    """`[attachments]`."""
+
+    supported: Annotated[AttachmentTypes, Field(min_length=1)] = tuple(MEDIA_TYPES)
+    """What the practice can open; others are refused with 20005."""
+
+
 class DecisionsSettings(Table):
     """`[decisions]`: the clock of the decisions that wait for a person."""
 
@@ -167,9 +187,16 @@ class DecisionsSettings(Table):
 
 
 class WorkflowSettings(Table):
-    """`[workflows.TOC_FHIR_IP_DISCH]`: overrides for one workflow."""
+    """`[workflows.TOC_FHIR_IP_DISCH]`: a workflow of one's own, or what differs from the shipped table. None: as there."""
 
     strictness: Literal["strict", "standard", "lenient"] = "standard"
+    ack_workflow_id: WorkflowId | None = None
+    """Where responses go; `NONE`: it is never answered."""
+    event_code: Annotated[str, Field(pattern=r"^[A-Za-z0-9-]{1,64}$")] | None = None
+    routed_by_look_up: bool | None = None
+    required_flags: Flags | None = None
+    local_extensions: Texts | None = None
+    approved_attachments: AttachmentTypes | None = None
     full_acknowledgement: bool = False
     """Whether business responses ask for an infrastructure response in turn (ITK3's pattern of this name)."""
 
@@ -189,6 +216,7 @@ class Settings(BaseSettings):
     payloads: PayloadsSettings
     patients: PatientsSettings | None = None
     limits: LimitsSettings = LimitsSettings()
+    attachments: AttachmentsSettings = AttachmentsSettings()
     decisions: DecisionsSettings = DecisionsSettings()
     workflows: Mapping[str, WorkflowSettings] = {}
     handlers: Mapping[str, Mapping[str, Any]] = Field(default={}, repr=False)
@@ -350,6 +378,7 @@ TABLES_BY_NAME: Final[Mapping[str, type[Table]]] = {
     "payloads": PayloadsSettings,
     "patients": PatientsSettings,
     "limits": LimitsSettings,
+    "attachments": AttachmentsSettings,
     "decisions": DecisionsSettings,
     "workflows": WorkflowSettings,
 }

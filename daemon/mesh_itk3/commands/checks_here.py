@@ -80,6 +80,18 @@ def _handler(found: Found) -> Finding:
     return wrong(check, f"{found.provenance} {found.problem}", "Repair or disable it; until then its messages stay in MESH.")
 
 
+def senders(settings: Settings, registry: Registry) -> Iterator[Finding]:
+    """Where a list of senders does not hold: easily missed, and nothing else would say so."""
+    looked_up = [name for name in sorted(registry.workflows) if (row := registry.workflow(name)) and row.routed_by_look_up]
+    for mailbox_id, mailbox in settings.mailboxes.items():
+        if looked_up and (mailbox.known_senders or mailbox.authorised_senders):
+            yield noted(
+                f"senders of {mailbox_id}",
+                f"are not checked on {', '.join(looked_up)}: there MESH looks the practice up, and anybody may write",
+                "Where you know who writes to you: [workflows.…] routed_by_look_up = false.",
+            )
+
+
 def ledger(settings: Settings) -> Iterator[Finding]:
     """There, or possible; of a schema that we know. Is not made, is not brought up to date."""
     file = settings.ledger.sqlite_file
