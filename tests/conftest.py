@@ -8,9 +8,23 @@ from collections.abc import Iterator
 import pytest
 import sqlalchemy as sa
 
+from profiles.witness import WITNESS
 from support.faulty_mesh import FaultyMesh
 from support.postgresql_server import CannotServe, postgresql_server
 from support.sandbox import HOSPITAL, PRACTICE, Sandbox
+
+
+@pytest.fixture(autouse=True)
+def every_response_keeps_the_profiles(request):
+    """Whatever a test is about: each response that it made has to be one. See `profiles/witness.py`."""
+    yield
+    taken = WITNESS.take(request.node.funcargs.get("tmp_path"))
+    wrong = [f"{where}: {found}" for where, raw in taken for found in WITNESS.judge(raw)]
+    assert not wrong, "a response breaks the ITK3 profiles:\n" + "\n".join(sorted(set(wrong)))
+
+
+def pytest_terminal_summary(terminalreporter):
+    terminalreporter.write_line(WITNESS.summary)
 
 
 @pytest.fixture(scope="session")
@@ -18,7 +32,9 @@ def running_sandbox(tmp_path_factory):
     """One MESH sandbox for the whole run; use `sandbox`, which is empty."""
     sandbox = Sandbox(tmp_path_factory.mktemp("mesh-sandbox") / "sandbox.log")
     sandbox.start()
+    WITNESS.watched = sandbox.sends
     yield sandbox
+    WITNESS.watched = None
     sandbox.stop()
 
 
