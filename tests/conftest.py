@@ -3,28 +3,18 @@
 from __future__ import annotations
 
 import itertools
+import os
 from collections.abc import Iterator
 
 import pytest
 import sqlalchemy as sa
+from hypothesis import HealthCheck, settings
 
+from profiles.hook import every_response_keeps_the_profiles, pytest_terminal_summary
 from profiles.witness import WITNESS
 from support.faulty_mesh import FaultyMesh
 from support.postgresql_server import CannotServe, postgresql_server
 from support.sandbox import HOSPITAL, PRACTICE, Sandbox
-
-
-@pytest.fixture(autouse=True)
-def every_response_keeps_the_profiles(request):
-    """Whatever a test is about: each response that it made has to be one. See `profiles/witness.py`."""
-    yield
-    taken = WITNESS.take(request.node.funcargs.get("tmp_path"))
-    wrong = [f"{where}: {found}" for where, raw in taken for found in WITNESS.judge(raw)]
-    assert not wrong, "a response breaks the ITK3 profiles:\n" + "\n".join(sorted(set(wrong)))
-
-
-def pytest_terminal_summary(terminalreporter):
-    terminalreporter.write_line(WITNESS.summary)
 
 
 @pytest.fixture(scope="session")
@@ -93,3 +83,11 @@ def new_postgresql(postgresql) -> str:
         connection.execute(sa.text(f"CREATE DATABASE {name} TEMPLATE template0"))
     engine.dispose()
     return postgresql.removesuffix("postgres") + name
+
+
+__all__ = ["every_response_keeps_the_profiles", "pytest_terminal_summary"]
+
+# HYPOTHESIS_PROFILE=thorough looks sixty times as long for what no example shows.
+settings.register_profile("usual", max_examples=100, deadline=None, suppress_health_check=list(HealthCheck))
+settings.register_profile("thorough", max_examples=6_000, deadline=None, suppress_health_check=list(HealthCheck))
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "usual"))

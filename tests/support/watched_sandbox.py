@@ -24,22 +24,26 @@ async def app(scope: Any, receive: Any, send: Any) -> None:
     if found is None:
         await sandbox(scope, receive, send)
         return
-    headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in scope["headers"]}
+    head = _head(found["mailbox"], scope["headers"])
     pieces: list[bytes] = []
 
     async def watched() -> Any:
         event = await receive()
         if event["type"] == "http.request":
             pieces.append(event.get("body", b""))
+            if not event.get("more_body"):
+                # Before the sandbox answers: whoever has its answer finds the send here.
+                _keep(head + b"".join(pieces))
         return event
 
     await sandbox(scope, watched, send)
-    head = {
-        "from": found["mailbox"],
-        "workflow_id": headers.get("mex-workflowid", ""),
-        "encoding": headers.get("content-encoding", ""),
-    }
-    _keep(json.dumps(head).encode() + b"\n" + b"".join(pieces))
+
+
+def _head(mailbox_id: str, headers: list[tuple[bytes, bytes]]) -> bytes:
+    """One line of JSON before the body."""
+    said = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in headers}
+    head = {"from": mailbox_id, "workflow_id": said.get("mex-workflowid", ""), "encoding": said.get("content-encoding", "")}
+    return json.dumps(head).encode() + b"\n"
 
 
 def _keep(content: bytes) -> None:
