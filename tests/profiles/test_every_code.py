@@ -70,7 +70,9 @@ def test_every_code_with_every_kind_of_echo_keeps_the_profiles(code, echoed):
 
 def test_a_reference_without_a_word_character_is_echoed_although_the_test_harness_would_not_take_it():
     """GPCM-SD-CS-056 (the value of the original) goes before GP-GFR-18 (a word character): the sender chose it."""
-    assert [str(found) for found in responses.findings(a_response(sender_reference="--"))] == ["no_word_character: SenderReference"]
+    assert [str(found) for found in responses.findings(a_response(sender_reference="--"))] == [
+        "no_word_character: SenderReference"
+    ]
 
 
 @pytest.mark.parametrize("code", CODES, ids=lambda code: code.value)

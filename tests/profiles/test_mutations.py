@@ -187,7 +187,12 @@ def test_each_value_emptied_is_reported(judges, path, value):
 
 CODING = "Bundle.entry.resource.OperationOutcome.issue.details.coding"
 HEADER = "Bundle.entry.resource.MessageHeader"
+OUTCOME = "Bundle.entry.resource.OperationOutcome"
 KEYS = f"{HEADER}.Extension-ITK-MessageHandling-2"
+ID = "urn:uuid:0a0a0a0a-0000-4000-8000-00000000000"
+"""All but the last digit: 3 is the header, 4 the organisation, 5 the outcome."""
+CITED = f"{KEYS}.MessageDefinition.valueReference"
+DEFINITIONS = "https://fhir.nhs.uk/STU3/MessageDefinition/"
 VALUES = {
     "display in other words": (f"{CODING}.display", "Patient not known here", "not_of_this_code"),
     "display in another case": (f"{CODING}.display", "SUCCESS", "not_of_this_code"),
@@ -196,9 +201,9 @@ VALUES = {
     "a code that does not exist": (f"{CODING}.code", "10006", "unknown_code"),
     "a code of the older standard": (f"{CODING}.code", "41001", "binding"),
     "another code than its display": (f"{CODING}.code", "30003", "not_of_this_code"),
-    "severity of no value set": (f"{HEADER.rpartition('.')[0]}.OperationOutcome.issue.severity", "bad", "binding"),
-    "severity of another code": (f"{HEADER.rpartition('.')[0]}.OperationOutcome.issue.severity", "error", "not_of_this_code"),
-    "issue code of another code": (f"{HEADER.rpartition('.')[0]}.OperationOutcome.issue.code", "duplicate", "not_of_this_code"),
+    "severity of no value set": (f"{OUTCOME}.issue.severity", "bad", "binding"),
+    "severity of another code": (f"{OUTCOME}.issue.severity", "error", "not_of_this_code"),
+    "issue code of another code": (f"{OUTCOME}.issue.code", "duplicate", "not_of_this_code"),
     "response code of another code": (f"{HEADER}.response.code", "ok", "not_of_this_code"),
     "response code that is used nowhere": (f"{HEADER}.response.code", "transient-error", "not_of_this_code"),
     "identifier with its urn": (f"{HEADER}.response.identifier", "urn:uuid:0b0e2b0e-6d6e-4a55-8f0e-0a1b2c3d4e01", "not_a_id"),
@@ -206,20 +211,20 @@ VALUES = {
     "time without a zone": (f"{HEADER}.timestamp", "2026-03-02T09:00:00", "not_a_instant"),
     "time of a day only": (f"{HEADER}.timestamp", "2026-03-02", "not_a_instant"),
     "day that does not exist": (f"{HEADER}.timestamp", "2026-02-30T09:00:00Z", "no_such_time"),
-    "sender that is not here": (f"{HEADER}.sender.reference", "urn:uuid:0a0a0a0a-0000-4000-8000-000000000009", "unresolved_reference"),
+    "sender that is not here": (f"{HEADER}.sender.reference", f"{ID}9", "unresolved_reference"),
     "sender without its urn": (f"{HEADER}.sender.reference", "0a0a0a0a-0000-4000-8000-000000000004", "unresolved_reference"),
-    "sender that is an outcome": (f"{HEADER}.sender.reference", "urn:uuid:0a0a0a0a-0000-4000-8000-000000000005", "reference_to_another_kind"),
-    "details that are not here": (f"{HEADER}.response.details.reference", "urn:uuid:0a0a0a0a-0000-4000-8000-000000000009", "unresolved_reference"),
-    "details that are an organisation": (f"{HEADER}.response.details.reference", "urn:uuid:0a0a0a0a-0000-4000-8000-000000000004", "reference_to_another_kind"),
+    "sender that is an outcome": (f"{HEADER}.sender.reference", f"{ID}5", "reference_to_another_kind"),
+    "details that are not here": (f"{HEADER}.response.details.reference", f"{ID}9", "unresolved_reference"),
+    "details that are an organisation": (f"{HEADER}.response.details.reference", f"{ID}4", "reference_to_another_kind"),
     "endpoint that is an ODS address": (f"{HEADER}.source.endpoint", "urn:nhs-uk:addressing:ods:A81001", "not_a_mailbox_id"),
     "a business answer asked for": (f"{KEYS}.BusAckRequested.valueBoolean", "true", "value: BusAckRequested"),
     "a flag that is no boolean": (f"{KEYS}.InfAckRequested.valueBoolean", "True", "not_a_boolean"),
     "recipient type of no value set": (f"{KEYS}.RecipientType.valueCoding.code", "XX", "binding"),
-    "recipient type with the other display": (f"{KEYS}.RecipientType.valueCoding.display", "For Action", "display: RecipientType"),
-    "the payload's definition": (f"{KEYS}.MessageDefinition.valueReference.reference", "https://fhir.nhs.uk/STU3/MessageDefinition/ITK-eDischarge-MessageDefinition-4", "value: MessageDefinition"),
+    "recipient type of another display": (f"{KEYS}.RecipientType.valueCoding.display", "For Action", "display: RecipientType"),
+    "the payload's definition": (f"{CITED}.reference", f"{DEFINITIONS}ITK-OPL-MessageDefinition-4", "value: MessageDefinition"),
     "sender reference too long": (f"{KEYS}.SenderReference.valueString", "x" * 256, "too_long"),
     "bundle that is a document": ("Bundle.type", "document", "fixed_value"),
-    "full url that is not the id": ("Bundle.entry.fullUrl", "urn:uuid:0a0a0a0a-0000-4000-8000-000000000009", "not_the_id"),
+    "full url that is not the id": ("Bundle.entry.fullUrl", f"{ID}9", "not_the_id"),
     "full url in capitals": ("Bundle.entry.fullUrl", "urn:uuid:0A0A0A0A-0000-4000-8000-000000000003", "not_a_uuid"),
     "another profile": ("Bundle.meta.profile", "https://fhir.nhs.uk/STU3/StructureDefinition/ITK-Message-Bundle-2", "profile"),
 }  # fmt: skip
@@ -275,7 +280,7 @@ def test_what_a_profile_rules_out_is_reported_as_not_allowed(judges, name):
 def test_a_payload_in_a_response_is_reported(judges):
     root = good()
     header(root).append(etree.fromstring(f'<focus xmlns="{FHIR}"><reference value="urn:uuid:x"/></focus>'))
-    patient = "<entry><fullUrl value='urn:uuid:0a0a0a0a-0000-4000-8000-000000000007'/><resource><Patient/></resource></entry>"
+    patient = f"<entry><fullUrl value='{ID}7'/><resource><Patient/></resource></entry>"
     inserted(root, "Bundle", None, patient)
     found = findings(root)
     assert "not_in_a_response: MessageHeader.focus" in found
@@ -286,7 +291,9 @@ def test_a_payload_in_a_response_is_reported(judges):
 @pytest.mark.parametrize("kind", ["MessageHeader", "OperationOutcome"])
 def test_a_second_header_or_outcome_is_reported(judges, kind):
     root = good()
-    entry = next(each for each in root.iterfind(f"{IN_FHIR}entry") if each.find(f"{IN_FHIR}resource/{IN_FHIR}{kind}") is not None)
+    entry = next(
+        each for each in root.iterfind(f"{IN_FHIR}entry") if each.find(f"{IN_FHIR}resource/{IN_FHIR}{kind}") is not None
+    )
     root.append(copy.deepcopy(entry))
     assert {f"not_exactly_one: Bundle.entry.resource.{kind}", "not_unique: Bundle.entry.fullUrl"} <= {*findings(root)}
 
@@ -313,7 +320,9 @@ def test_a_code_with_the_elements_of_another_is_reported(judges, code):
     root = good("20013" if row.is_negative else "30002")
     element(root, f"{CODING}.code").set("value", code)
     element(root, f"{CODING}.display").set("value", row.display)
-    assert {"not_of_this_code: MessageHeader.response.code"} <= {line.replace("Bundle.entry.resource.", "") for line in findings(root)}
+    assert {"not_of_this_code: MessageHeader.response.code"} <= {
+        line.replace("Bundle.entry.resource.", "") for line in findings(root)
+    }
 
 
 WIRE = {

@@ -127,7 +127,9 @@ def test_the_response_of_the_test_harness_names_no_mailbox_and_asks_of_a_positiv
     assert judged(file, responses.by_itk3) == ["not_a_mailbox_id: MessageHeader.source.endpoint"]
 
 
-@pytest.mark.parametrize("template", ["mesh_ITK_Infrastructure", "mesh_ITK_Business", "itk3_ITK_Infrastructure", "itk3_ITK_Business"])
+@pytest.mark.parametrize(
+    "template", ["mesh_ITK_Infrastructure", "mesh_ITK_Business", "itk3_ITK_Infrastructure", "itk3_ITK_Business"]
+)
 def test_a_template_that_nobody_filled_in_is_no_response(folder, template):
     file = folder.parent / "test-harness" / f"{template}_Acknowledgement_Bundle_Success.xml"
     found = judged(file, responses.by_itk3)

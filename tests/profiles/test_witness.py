@@ -41,7 +41,9 @@ WRONG = "not_of_this_code: OperationOutcome.issue.details.coding.display"
 def test_what_the_sandbox_is_sent_is_seen(sandbox, practice_mailbox, compressed):
     from mesh_client import MeshClient
 
-    with MeshClient(sandbox.url, PRACTICE, "password", shared_key=b"TestKey", max_retries=0, transparent_compress=compressed) as mesh:
+    with MeshClient(
+        sandbox.url, PRACTICE, "password", shared_key=b"TestKey", max_retries=0, transparent_compress=compressed
+    ) as mesh:
         mesh.send_message(HOSPITAL, broken(), workflow_id=ACK)
     assert said() == [f"sent to the sandbox on {ACK}: {WRONG}"]
 

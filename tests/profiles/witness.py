@@ -60,7 +60,9 @@ class Witness:
     @property
     def summary(self) -> str:
         published = "the published StructureDefinitions and " if definitions.folder() else ""
-        return f"{self.seen} responses seen, {len(self._judged)} different, each checked by {published}the rules in tests/profiles"
+        return (
+            f"{self.seen} responses seen, {len(self._judged)} different, each checked by {published}the rules in tests/profiles"
+        )
 
 
 WITNESS = Witness()
