@@ -23,7 +23,7 @@ CAPS = Caps()
 uuids = st.uuids(version=4).map(str)
 ids = st.builds(ResponseIds, uuids, uuids, uuids, uuids, uuids)
 times = st.datetimes(timezones=st.just(UTC)).filter(lambda at: 1 < at.year < 9999)
-references = st.text(max_size=300) | st.sampled_from(["None", "NULL", "a\tb\r\nc", '"/><x y="', "]]>", "&#0;"])
+references = st.text(max_size=300) | st.sampled_from(["None", "NULL", " Ref  1 ", "a\tb\r\nc", '"/><x y="', "]]>", "&#0;"])
 
 
 @given(

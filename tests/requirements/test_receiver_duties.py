@@ -218,7 +218,7 @@ def test_a_consultation_report_is_answered_on_its_own_acknowledgement_workflow(t
     assert answered(daemon, "GPFED_CONSULT_REPORT_ACK") == answered(daemon) == ["20013", "30001"]
 
 
-@pytest.mark.parametrize("reference", ["W-2026/17", "R&D <1>", "NULL"])
+@pytest.mark.parametrize("reference", ["W-2026/17", " R&D  <1> ", "NULL"])
 @pytest.mark.parametrize("change", [{}, {"receiver_ods": "B99999"}], ids=["positive", "negative"])
 def test_responses_repeat_the_senders_reference_ask_for_nothing_and_say_when_they_were_made(tmp_path, reference, change):
     """GPCM-SD-CS-054 to -059."""
