@@ -146,6 +146,9 @@ class Walk:
             self._say(path, "empty")
         if kind == "Reference":
             self._reference(element, node, path)
+        if kind == "Extension" and len({local_name(child)[:5] for child in element.iterchildren(tag=etree.Element)}) > 1:
+            # ext-1: a value or extensions, not both. Of the other invariants ele-1 is `empty`; bdl-7 is in responses.py.
+            self._say(path, "value_and_extensions")
         if node.value_set:
             codes = [code.get("value", "") for code in element.iterfind(f".//{{{FHIR}}}code")]
             self._binding(node.value_set, codes, path)

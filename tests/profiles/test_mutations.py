@@ -277,6 +277,23 @@ def test_what_a_profile_rules_out_is_reported_as_not_allowed(judges, name):
     assert [line for line in findings(root) if line.startswith("not_allowed: ") and line.endswith(f".{name}")], findings(root)
 
 
+@pytest.mark.parametrize("key", ["BusAckRequested", "RecipientType", "LocalExtension"])
+def test_a_key_with_a_value_and_extensions_is_reported(judges, key):
+    root = good()
+    element(root, f"{KEYS}.{key}").insert(
+        0, etree.fromstring(f'<extension xmlns="{FHIR}" url="x"><valueString value="x"/></extension>')
+    )
+    assert [line for line in findings(root) if line.startswith("value_and_extensions: ")]
+
+
+def test_a_local_extension_of_extensions_is_reported_for_its_missing_value(judges):
+    root = good()
+    key = element(root, f"{KEYS}.LocalExtension")
+    key.remove(key[0])
+    key.append(etree.fromstring(f'<extension xmlns="{FHIR}" url="x"><valueString value="x"/></extension>'))
+    assert [line for line in findings(root) if line.startswith("missing: ") and line.endswith(".value[x]")]
+
+
 def test_a_payload_in_a_response_is_reported(judges):
     root = good()
     header(root).append(etree.fromstring(f'<focus xmlns="{FHIR}"><reference value="urn:uuid:x"/></focus>'))
