@@ -16,10 +16,10 @@ unexport PYTHONPATH PYTHONHOME VIRTUAL_ENV
 export PIP_USER := 0
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check format lint types architecture bench lock conformance-table setup clean
+.PHONY: help demo test check format lint types architecture bench lock setup clean
 
 help: ## This list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
 demo: $(INSTALLED) ## The MESH sandbox, a hospital and the daemon on this machine; KEEP=1 leaves them running
 	@$(BIN)/mesh-itk3 demo $(if $(KEEP),--keep)
@@ -51,10 +51,11 @@ lock: $(INSTALLED) ## Renew requirements.lock from pyproject.toml
 	@$(BIN)/uv pip compile pyproject.toml --all-extras --group dev --universal --python-version 3.11 \
 	    --generate-hashes --no-emit-index-url --custom-compile-command 'make lock' --quiet --output-file requirements.lock
 
+setup: $(INSTALLED) ## The virtual environment only
+
+.PHONY: conformance-table
 conformance-table: $(INSTALLED) ## Renew docs/conformance.md from tests/requirements/requirements.toml
 	@PYTHONPATH=tests $(BIN)/python -m requirements.table
-
-setup: $(INSTALLED) ## The virtual environment only
 
 # Re-made when what is to be installed changes. An environment whose interpreter has gone is made anew.
 $(INSTALLED): requirements.lock pyproject.toml

@@ -10,7 +10,7 @@ import pytest
 import sqlalchemy as sa
 from hypothesis import HealthCheck, settings
 
-from profiles.hook import every_response_keeps_the_profiles, pytest_terminal_summary
+from profiles.hook import every_response_keeps_the_profiles, pytest_configure, pytest_terminal_summary
 from profiles.witness import WITNESS
 from support.faulty_mesh import FaultyMesh
 from support.postgresql_server import CannotServe, postgresql_server
@@ -85,7 +85,7 @@ def new_postgresql(postgresql) -> str:
     return postgresql.removesuffix("postgres") + name
 
 
-__all__ = ["every_response_keeps_the_profiles", "pytest_terminal_summary"]
+__all__ = ["every_response_keeps_the_profiles", "pytest_configure", "pytest_terminal_summary"]
 
 # HYPOTHESIS_PROFILE=thorough looks sixty times as long for what no example shows.
 settings.register_profile("usual", max_examples=100, deadline=None, suppress_health_check=list(HealthCheck))

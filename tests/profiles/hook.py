@@ -7,6 +7,13 @@ import pytest
 from profiles.witness import WITNESS
 
 
+PLAYS_THE_PRACTICE = "plays_the_practice: sends responses of its own making in place of the daemon; they are not judged"
+
+
+def pytest_configure(config):
+    config.addinivalue_line("markers", PLAYS_THE_PRACTICE)
+
+
 @pytest.fixture(autouse=True)
 def every_response_keeps_the_profiles(request):
     """Whatever a test is about: each response that it made has to be one. See `profiles/witness.py`."""

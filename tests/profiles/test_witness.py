@@ -74,7 +74,7 @@ def test_what_stands_in_an_outbox_is_seen_although_it_was_never_sent(tmp_path):
 
 
 def test_a_run_with_one_broken_response_fails_and_says_what_is_wrong(tmp_path):
-    (tmp_path / "conftest.py").write_text("from profiles.hook import *\nfrom profiles.hook import pytest_terminal_summary\n")
+    (tmp_path / "conftest.py").write_text("from profiles.hook import *\n")
     (tmp_path / "test_some_day.py").write_text(f"""\
 from mesh_itk3.ports import Outgoing
 from support.fake_mailbox import FakeMailbox
