@@ -6,7 +6,6 @@ import pytest
 
 from profiles.witness import WITNESS
 
-
 PLAYS_THE_PRACTICE = "plays_the_practice: sends responses of its own making in place of the daemon; they are not judged"
 
 
