@@ -90,6 +90,7 @@ def test_no_command_for_operators_shows_anything_clinical_or_who_the_patient_is(
         shown += practice.command(*command).stdout + practice.command(*command, "--json").stdout
     words = {word for text in narratives(body) for word in re.findall(r"[A-Z][a-z]{5,}|\d{4,}", text)}
     assert len(words) > 30
+    assert shown.count(sent.mesh_message_id) >= 4
     allowed = set(re.findall(r"[A-Z][a-z]{5,}|\d{4,}", " ".join(ORDINARY)))
     assert {word for word in words - allowed if word in shown} == set()
 
