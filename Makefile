@@ -19,7 +19,7 @@ export PIP_USER := 0
 .PHONY: help demo test check format lint types architecture bench lock setup clean
 
 help: ## This list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
 demo: $(INSTALLED) ## The MESH sandbox, a hospital and the daemon on this machine; KEEP=1 leaves them running
 	@$(BIN)/mesh-itk3 demo $(if $(KEEP),--keep)
@@ -52,6 +52,10 @@ lock: $(INSTALLED) ## Renew requirements.lock from pyproject.toml
 	    --generate-hashes --no-emit-index-url --custom-compile-command 'make lock' --quiet --output-file requirements.lock
 
 setup: $(INSTALLED) ## The virtual environment only
+
+.PHONY: conformance-table
+conformance-table: $(INSTALLED) ## Renew docs/conformance.md from tests/requirements/requirements.toml
+	@PYTHONPATH=tests $(BIN)/python -m requirements.table
 
 # Re-made when what is to be installed changes. An environment whose interpreter has gone is made anew.
 $(INSTALLED): requirements.lock pyproject.toml

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import itertools
+import os
 from collections.abc import Iterator
 
 import pytest
 import sqlalchemy as sa
+from hypothesis import HealthCheck, settings
 
+from profiles.hook import every_response_keeps_the_profiles, pytest_configure, pytest_terminal_summary
+from profiles.witness import WITNESS
 from support.faulty_mesh import FaultyMesh
 from support.postgresql_server import CannotServe, postgresql_server
 from support.sandbox import HOSPITAL, PRACTICE, Sandbox
@@ -18,7 +22,9 @@ def running_sandbox(tmp_path_factory):
     """One MESH sandbox for the whole run; use `sandbox`, which is empty."""
     sandbox = Sandbox(tmp_path_factory.mktemp("mesh-sandbox") / "sandbox.log")
     sandbox.start()
+    WITNESS.watched = sandbox.sends
     yield sandbox
+    WITNESS.watched = None
     sandbox.stop()
 
 
@@ -77,3 +83,11 @@ def new_postgresql(postgresql) -> str:
         connection.execute(sa.text(f"CREATE DATABASE {name} TEMPLATE template0"))
     engine.dispose()
     return postgresql.removesuffix("postgres") + name
+
+
+__all__ = ["every_response_keeps_the_profiles", "pytest_configure", "pytest_terminal_summary"]
+
+# HYPOTHESIS_PROFILE=thorough looks sixty times as long for what no example shows.
+settings.register_profile("usual", max_examples=100, deadline=None, suppress_health_check=list(HealthCheck))
+settings.register_profile("thorough", max_examples=6_000, deadline=None, suppress_health_check=list(HealthCheck))
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "usual"))

@@ -11,7 +11,7 @@ from mesh_itk3.simulator.messages import a_message, choose, without_header_id
 from mesh_itk3.simulator.response_reader import UNREADABLE
 from support.sandbox import HOSPITAL, PASSWORD, PRACTICE, SHARED_KEY
 
-pytestmark = pytest.mark.sandbox
+pytestmark = [pytest.mark.sandbox, pytest.mark.plays_the_practice]
 
 WORKFLOW = "TOC_FHIR_IP_DISCH"
 

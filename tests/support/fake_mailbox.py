@@ -20,6 +20,7 @@ from mesh_itk3.ports import (
     Tracking,
     TruncatedDownload,
 )
+from profiles.witness import WITNESS
 
 _NUMBERS = itertools.count(1)
 NEVER = 10**9
@@ -271,6 +272,7 @@ class FakeMailbox:
             local_id=outgoing.local_id,
         )
         self.sent.append(outgoing)
+        WITNESS.sent(self.mailbox_id, outgoing.workflow_id, outgoing.body)
         self._sent_ids.setdefault(outgoing.local_id, []).append(message.mesh_message_id)
         self._tracking[message.mesh_message_id] = "accepted"
         receiver = (self.delivers_to or {}).get(outgoing.to_mailbox_id)

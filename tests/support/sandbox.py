@@ -23,6 +23,7 @@ OTHER_PRACTICE = "X26ABC3"
 PASSWORD = "password"
 SHARED_KEY = "TestKey"
 START_DEADLINE_S = 30.0
+TESTS = Path(__file__).parents[1]
 
 
 def free_port() -> int:
@@ -49,6 +50,8 @@ class Sandbox:
     """`start`, then use `url`; `stop` in any case. Everything is in its memory: `reset` forgets every message."""
 
     def __init__(self, log_file: Path, port: int | None = None) -> None:
+        self.sends = log_file.with_name("sends")
+        """Everything that it is sent, one file each."""
         self.port = port or free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self._log_file = log_file
@@ -61,8 +64,11 @@ class Sandbox:
             "STORE_MODE": "memory",
             "SHARED_KEY": SHARED_KEY,
             "PYTHONWARNINGS": "ignore",
+            "WATCHED_SENDS": str(self.sends),
         }
-        command = [sys.executable, "-m", "uvicorn", "mesh_sandbox.api:app", "--host", "127.0.0.1", "--port", str(self.port)]
+        self.sends.mkdir(exist_ok=True)
+        command = [sys.executable, "-m", "uvicorn", "support.watched_sandbox:app", "--app-dir", str(TESTS)]
+        command += ["--host", "127.0.0.1", "--port", str(self.port)]
         with self._log_file.open("ab") as log:
             self._process = subprocess.Popen([*command, "--no-access-log"], stdout=log, stderr=log, env=environment)
         self._wait_until_it_answers()

@@ -1,0 +1,92 @@
+"""Sees every response that a test produces, where it leaves our own code, and has it judged when the test ends.
+
+Three places, none of them inside the daemon: what the MESH sandbox is sent (`support/watched_sandbox.py`), what a
+`FakeMailbox` is sent, and the outbox of every SQLite ledger that the test leaves in its directory.
+"""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import json
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+from profiles import definitions, responses
+from profiles.elements import Finding
+
+HOSPITAL = "X26ABC1"
+"""Whatever it sends is not ours: it plays a sender that may be broken."""
+PLACEHOLDER_BYTES = 100
+"""Tests of the ledger itself put a few bytes where a response would be; no response is that short."""
+
+
+class Witness:
+    """One for the whole run; `take` returns what has been seen since the last time."""
+
+    def __init__(self) -> None:
+        self._sent: list[tuple[str, bytes]] = []
+        self._judged: dict[bytes, list[Finding]] = {}
+        self.watched: Path | None = None
+        """Where the sandbox puts what it is sent."""
+        self.seen = 0
+
+    def sent(self, sender_mailbox_id: str, workflow_id: str, body: bytes) -> None:
+        """Something was handed to MESH. It is ours to judge if one of our mailboxes sent it as a response."""
+        if sender_mailbox_id != HOSPITAL and (workflow_id.endswith("_ACK") or responses.is_response(body)):
+            self._sent.append((f"sent on {workflow_id}", body))
+
+    def take(self, directory: Path | None) -> list[tuple[str, bytes]]:
+        """Where each was seen, and its bytes; `directory` is the test's own."""
+        for file in sorted(self.watched.iterdir()) if self.watched else ():
+            head, _, body = file.read_bytes().partition(b"\n")
+            file.unlink()
+            about = json.loads(head)
+            if _is_ours(about):
+                self._sent.append(_from_wire(about, body))
+        taken, self._sent = self._sent, []
+        return taken + [found for ledger in _ledgers(directory) for found in _outbox(ledger)]
+
+    def judge(self, raw: bytes) -> list[Finding]:
+        """Remembered by digest: a resend, or a body seen in two places, is judged once."""
+        self.seen += 1
+        digest = hashlib.sha256(raw).digest()
+        if digest not in self._judged:
+            self._judged[digest] = responses.findings(raw)
+        return self._judged[digest]
+
+    @property
+    def summary(self) -> str:
+        published = "the published StructureDefinitions and " if definitions.folder() else ""
+        return (
+            f"{self.seen} responses seen, {len(self._judged)} different, each checked by {published}the rules in tests/profiles"
+        )
+
+
+WITNESS = Witness()
+
+
+def _is_ours(head: dict[str, str]) -> bool:
+    return head["from"] != HOSPITAL and head["workflow_id"].endswith("_ACK")
+
+
+def _from_wire(head: dict[str, str], body: bytes) -> tuple[str, bytes]:
+    raw = gzip.decompress(body) if head["encoding"] == "gzip" else body
+    return f"sent to the sandbox on {head['workflow_id']}", raw
+
+
+def _ledgers(directory: Path | None) -> Iterator[Path]:
+    if directory is not None and directory.is_dir():
+        yield from (file for file in directory.rglob("*.db") if file.is_file() and file.stat().st_size)
+
+
+def _outbox(ledger: Path) -> list[tuple[str, bytes]]:
+    """Every response body in this ledger; none where it is no ledger, or one that a test has damaged."""
+    try:
+        with closing(sqlite3.connect(f"file:{ledger}?mode=ro", uri=True)) as connection:
+            rows = connection.execute("SELECT body FROM response_body").fetchall()
+    except sqlite3.Error:
+        return []
+    return [(f"in the outbox of {ledger.name}", bytes(body)) for (body,) in rows if len(body) > PLACEHOLDER_BYTES]
