@@ -67,9 +67,15 @@ class Look:
 
     def values(self, path: str) -> tuple[str, ...]:
         """Every `value` at this path below the Bundle, in FHIR's namespace."""
-        return tuple(str(each) for each in self.nodes(f"{path}/@value"))
+        return self.attributes(f"{path}/@value")
+
+    def attributes(self, path: str) -> tuple[str, ...]:
+        return tuple(str(each) for each in self._found(path))
 
     def nodes(self, path: str) -> list[etree._Element]:
+        return [each for each in self._found(path) if isinstance(each, etree._Element)]
+
+    def _found(self, path: str) -> list[object]:
         found = self.root.xpath("/f:Bundle/" + path, namespaces={"f": FHIR})
         return list(found) if isinstance(found, list) else []
 
@@ -130,9 +136,9 @@ def _is_event_response(look: Look) -> bool:
 
 def _has_six_keys(look: Look) -> bool:
     extension = f"{_HEADER}/f:extension"
-    names = tuple(str(each) for each in look.nodes(f"{extension}/f:extension/@url"))
-    urls = [str(each) for each in look.nodes(f"{extension}/@url")]
-    return urls == [PROFILE + "Extension-ITK-MessageHandling-2"] and sorted(names) == sorted(SIX_KEYS)
+    names = look.attributes(f"{extension}/f:extension/@url")
+    is_one = look.attributes(f"{extension}/@url") == (PROFILE + "Extension-ITK-MessageHandling-2",)
+    return is_one and sorted(names) == sorted(SIX_KEYS)
 
 
 def _asks_for_nothing(look: Look) -> bool:
@@ -239,7 +245,8 @@ class Check:
 
 
 CHECKS: Final = (
-    Check("bytes", "It is a Bundle in XML and UTF-8, without byte order mark or DOCTYPE.", "ITK3 Distribution: XML", _is_plain_xml),
+    Check("bytes", "It is a Bundle in XML and UTF-8, without byte order mark or DOCTYPE.", "ITK3-UNNUMBERED-03",
+          _is_plain_xml),
     Check("bundle", "Bundle of type message with profile and identifier; its first entry is its one MessageHeader.",
           "ITK-Message-Bundle-1", _is_message_bundle),
     Check("entries", "Every entry's fullUrl is urn:uuid: and the id of its resource, each id once.", "ITK-Message-Bundle-1",

@@ -185,9 +185,11 @@ class CasePlay:
         """From the first message to the last thing that came."""
         return max(0.0, max(self._last_news, self._step_began) - self._began)
 
-    def taken(self) -> frozenset[str]:
-        """MESH ids that the practice has to take."""
-        return frozenset(sent.mesh_message_id for sent in self.sent if self.case.steps[sent.step].becomes != "left in MESH")
+    def sent_ids(self, *, is_left: bool) -> frozenset[str]:
+        """MESH ids of what the practice has to leave in MESH, or else of what it has to take."""
+        return frozenset(
+            sent.mesh_message_id for sent in self.sent if (self.case.steps[sent.step].becomes == "left in MESH") == is_left
+        )
 
     def observed(self, records: Mapping[str, Mapping[str, Any]], left: frozenset[str], refused: frozenset[str]) -> Observed:
         bodies = {sent.mesh_message_id: sent.body for sent in self.sent}

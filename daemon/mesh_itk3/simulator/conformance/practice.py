@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
+import shlex
+import shutil
 import subprocess
-import sys
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -81,17 +82,16 @@ class Practice:
         """MESH ids in its inbox that are not acknowledged yet."""
         return frozenset(self._inbox.waiting())
 
-    def is_settled(self, expected: frozenset[str]) -> bool:
-        """Whether it has finished with all that it was sent; `expected` are the MESH ids that it has to take."""
-        records = self.records()
-        if not expected <= records.keys():
+    def is_settled(self, taken: frozenset[str], left: frozenset[str]) -> bool:
+        """Whether it has finished with all that it was sent: the MESH ids that it has to take, and those that it has to
+        leave.
+        """
+        if not self.waiting() <= left:
             return False
-        states = [row["state"] for row in records.values()]
-        acknowledged = all(row["acknowledged_at"] for row in records.values() if row["state"] != "foreign")
-        owed = any(
-            response["state"] == "owed" for row in records.values() for response in row["responses"] if not _is_held(row)
-        )
-        return acknowledged and not owed and not any(state in UNFINISHED for state in states)
+        records = self.records()
+        if not taken <= records.keys():
+            return False
+        return not any(row["state"] in UNFINISHED or _owes(row) for row in records.values())
 
     def refused(self) -> frozenset[str]:
         """MESH ids of which the log says that they were refused."""
@@ -118,9 +118,12 @@ class Practice:
             raise SimulationFailed(f"mesh-itk3 {arguments[0]} did not end within {COMMAND_WITHIN_S:.0f} s") from error
 
 
-def _is_held(row: Mapping[str, Any]) -> bool:
-    """A business response that waits for an infrastructure response which MESH has refused: it waits for an operator."""
-    return any(response["state"] == "parked" for response in row["responses"])
+def _owes(row: Mapping[str, Any]) -> bool:
+    """Something is still to be sent. A business response behind an infrastructure response that MESH has refused waits for
+    an operator.
+    """
+    states = {response["state"] for response in row["responses"]}
+    return "owed" in states and "parked" not in states
 
 
 def _filed(letter: Path, body: bytes | None) -> Filed:
@@ -134,9 +137,6 @@ def _filed(letter: Path, body: bytes | None) -> Filed:
 
 def program_of(command: str | None) -> list[str]:
     """The command line of a daemon: ours, or the caller's. Raises SimulationFailed where that is none."""
-    import shlex
-    import shutil
-
     if command is None:
         return list(PROGRAM)
     words = shlex.split(command)
@@ -144,7 +144,3 @@ def program_of(command: str | None) -> list[str]:
     if found is None:
         raise SimulationFailed(f"--daemon names no command that can be run: {command}")
     return [str(Path(found).absolute()), *words[1:]]
-
-
-def python_version() -> str:
-    return sys.version.split()[0]

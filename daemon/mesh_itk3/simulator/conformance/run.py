@@ -170,10 +170,12 @@ class _Act:
             time.sleep(TICK_S)
 
     def _is_settled(self) -> bool:
-        return all(practice.is_settled(self._taken(name)) for name, practice in self._practices.items())
+        return all(practice.is_settled(*self._taken_and_left(name)) for name, practice in self._practices.items())
 
-    def _taken(self, setup: str) -> frozenset[str]:
-        return frozenset().union(*(play.taken() for play in self._plays if play.case.setup == setup))
+    def _taken_and_left(self, setup: str) -> tuple[frozenset[str], frozenset[str]]:
+        plays = [play for play in self._plays if play.case.setup == setup]
+        taken, left = (frozenset().union(*(play.sent_ids(is_left=is_left) for play in plays)) for is_left in (False, True))
+        return taken, left
 
     def _listen_on(self) -> None:
         time.sleep(LISTEN_ON_S)

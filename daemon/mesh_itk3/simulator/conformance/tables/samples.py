@@ -38,7 +38,7 @@ def _cases() -> Iterator[Case]:
                     Answer("20013", sender_reference=_REFERENCES.get(file, "None")))  # fmt: skip
     file = "send-document/oc_consultation_report_consent.xml"
     yield _case(file, f"Official sample {file}, whose document cannot be read as a letter: 20009.", "GPFED_CONSULT_REPORT",
-                "rejected", Answer("20009"))  # fmt: skip
+                "rejected", Answer("20009", sender_reference=_REFERENCES[file]))  # fmt: skip
     for file, workflow_id, names_message in (
         ("not-well-formed/engage_william_smith_meds.block1.xml", "DIGMED_EMG_MED", False),
         ("not-well-formed/NP-Single-Test-Bundle-Example-1.malformed.xml", "TOC_FHIR_IP_DISCH", True),
@@ -56,7 +56,16 @@ def _cases() -> Iterator[Case]:
                 "TOC_FHIR_IP_DISCH_ACK", "uncorrelated", Answer("20013"))  # fmt: skip
 
 
-_REFERENCES: Final[dict[str, str]] = {}
+_SEND_DOCUMENT: Final = "846ebe66-5ff8-4499-bc57-a112d3d0daa3"
+_REFERENCES: Final = {
+    "test-harness/ITK009D_ITK_Immunization_Document.xml": "Int-20190904-001",
+    "toc-message/ITK-EDIS-TEST-032a.xml": "NULL",
+    "send-document/consultation_report.xml": _SEND_DOCUMENT,
+    "send-document/example-generic-wireframe-moe-degrasse.xml": _SEND_DOCUMENT,
+    "send-document/oc_consultation_report_consent.xml": "affb3cf2-a710-4f74-a19a-ba8bd59cbfd3",
+    "digital-medicines/Example-DigiMeds-Emergency-Supply-Of-Medicines-1.xml": "urn:uuid:7ceafc48-fa50-4b21-8175-ca4fc744a1eb",
+    "parser-traps/example-oc-anne-teak.xml": _SEND_DOCUMENT,
+}
 """SenderReference of those that have one of their own."""
 
 CASES: Final = tuple(_cases())
