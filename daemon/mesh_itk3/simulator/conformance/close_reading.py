@@ -73,7 +73,7 @@ class Look:
         return tuple(str(each) for each in self._found(path))
 
     def nodes(self, path: str) -> list[etree._Element]:
-        return [each for each in self._found(path) if isinstance(each, etree._Element)]
+        return [each for each in self._found(path) if isinstance(each, etree._Element)]  # noqa: SLF001 - lxml has no public name for it
 
     def _found(self, path: str) -> list[object]:
         found = self.root.xpath("/f:Bundle/" + path, namespaces={"f": FHIR})
