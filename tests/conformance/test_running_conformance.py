@@ -100,15 +100,17 @@ class Page(HTMLParser):
         return files + [link for link in self.links if link.startswith("#") and link[1:] not in self.ids]
 
 
+@pytest.fixture(scope="module")
+def broken(tmp_path_factory):
+    """A run against `broken_daemon.py`, and its report."""
+    out = tmp_path_factory.mktemp("broken") / "report"
+    done = conformance("--out", out, "--only", "patient-*", "--daemon", BROKEN_DAEMON)
+    return done, json.loads((out / "conformance.json").read_text())
+
+
 @pytest.mark.sandbox
 class TestABrokenDaemon:
     """One rule taken away, one response lost, one doubled, one too many: each makes its case fail, and no other."""
-
-    @pytest.fixture(scope="class")
-    def broken(self, tmp_path_factory):
-        out = tmp_path_factory.mktemp("broken") / "report"
-        done = conformance("--out", out, "--only", "patient-*", "--daemon", BROKEN_DAEMON)
-        return done, json.loads((out / "conformance.json").read_text())
 
     def test_run_ends_with_exit_code_1_and_says_what_failed(self, broken):
         done, document = broken
@@ -163,8 +165,8 @@ class TestUsedWrongly:
 
     def test_a_daemon_that_is_none_is_said_in_one_line(self, tmp_path):
         done = conformance("--out", tmp_path / "new", "--daemon", "no-such-program")
-        assert done.returncode == 1
-        assert done.stderr == "mesh-itk3 conformance: --daemon names no command that can be run: no-such-program\n"
+        assert done.returncode == 2
+        assert done.stderr == "mesh-itk3: --daemon names no command that can be run: no-such-program\n"
 
     def test_a_missing_extra_is_said_in_one_line(self, tmp_path):
         without = "import sys; sys.modules['mesh_sandbox'] = None; from mesh_itk3.cli import main; main()"

@@ -47,6 +47,7 @@ def run_conformance(wish: Wish) -> int:
     cases = chosen(wish.only)
     if all(missing_samples(case, wish.samples) for case in cases):
         raise CommandRefused(f"nothing can be run: {cases[0].name} {missing_samples(cases[0], wish.samples)}")
+    program = _program(wish.daemon)
     out = _prepared(wish)
     if importlib.util.find_spec("mesh_sandbox") is None:
         return _complain("the MESH sandbox is not installed: pip install 'mesh-itk3[demo]'")
@@ -54,7 +55,7 @@ def run_conformance(wish: Wish) -> int:
     sys.stdout.reconfigure(errors="replace")  # type: ignore[union-attr]
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # stop as tidily as for Ctrl-C
     try:
-        return _run(wish, cases, out)
+        return _run(wish, cases, program, out)
     except SimulationFailed as error:
         return _complain(str(error))
     except OSError as error:
@@ -94,6 +95,13 @@ def _complain(what: str) -> int:
     return Exit.FAILED
 
 
+def _program(daemon: str | None) -> Sequence[str]:
+    try:
+        return program_of(daemon)
+    except SimulationFailed as error:
+        raise CommandRefused(str(error)) from error
+
+
 def _prepared(wish: Wish) -> Path:
     if wish.out is None:
         raise CommandRefused("where is the report to go? Name a new directory: --out DIR")
@@ -109,11 +117,10 @@ def _prepared(wish: Wish) -> Path:
     return wish.out.resolve()
 
 
-def _run(wish: Wish, cases: Sequence[Case], out: Path) -> int:
+def _run(wish: Wish, cases: Sequence[Case], program: Sequence[str], out: Path) -> int:
     from mesh_itk3.simulator.conformance.evidence import Facts, document_of, write_exchange, write_json, write_practices
     from mesh_itk3.simulator.conformance.page import page
 
-    program = program_of(wish.daemon)
     console = Console(highlight=False)
     began, began_at = time.monotonic(), datetime.now(UTC)
     with tempfile.TemporaryDirectory(prefix="mesh-itk3-conformance-") as root:
