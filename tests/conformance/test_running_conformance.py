@@ -156,7 +156,7 @@ class TestUsedWrongly:
         (tmp_path / "mine.txt").write_text("precious")
         done = conformance(*(each.format(tmp=tmp_path) for each in arguments))
         assert done.returncode == 2
-        assert done.stderr == f"mesh-itk3: {said.format(tmp=tmp_path)}\n"
+        assert done.stderr == f"mesh-itk3 conformance: {said.format(tmp=tmp_path)}\n"
 
     def test_cases_that_all_need_the_samples_are_not_passed_without_them(self, tmp_path):
         done = conformance("--out", tmp_path / "new", "--only", "sample-*")
@@ -166,7 +166,7 @@ class TestUsedWrongly:
     def test_a_daemon_that_is_none_is_said_in_one_line(self, tmp_path):
         done = conformance("--out", tmp_path / "new", "--daemon", "no-such-program")
         assert done.returncode == 2
-        assert done.stderr == "mesh-itk3: --daemon names no command that can be run: no-such-program\n"
+        assert done.stderr == "mesh-itk3 conformance: --daemon names no command that can be run: no-such-program\n"
 
     def test_a_missing_extra_is_said_in_one_line(self, tmp_path):
         without = "import sys; sys.modules['mesh_sandbox'] = None; from mesh_itk3.cli import main; main()"
