@@ -173,9 +173,9 @@ def _say_how_it_ended(
         return
     for result in results:
         if result.verdict == "fail":
-            console.print(f"✗ {result.case.name}: {result.case.shows}", style="bold red", markup=False)
+            console.print(f"✗ {result.case.name}: {result.case.shows}", style="bold red", markup=False, soft_wrap=True)
             for difference in result.differences:
-                console.print(f"    {difference}", markup=False)
+                console.print(f"    {difference}", markup=False, soft_wrap=True)
     counts = document["counts"]
     not_run = f" {counts['not run']} were not run." if counts["not run"] else ""
     style = "bold red" if counts["fail"] else "bold green"

@@ -20,7 +20,7 @@ from mesh_itk3.simulator.demo_practice import PROGRAM, STOP_WITHIN_S, child_envi
 from mesh_itk3.simulator.failure import SimulationFailed
 from mesh_itk3.simulator.hospital import Hospital
 from mesh_itk3.simulator.leash import leashed
-from mesh_itk3.simulator.patients import write_register
+from mesh_itk3.simulator.patients import CAST, WALTER_DECEASED_LONG_AGO, write_register
 
 COMMAND_WITHIN_S: Final = 60.0
 UNFINISHED: Final = ("received", "accepted")
@@ -41,7 +41,7 @@ class Practice:
         root.mkdir(parents=True)
         self.configuration.write_text(configuration(setup, url, str(root)), encoding="utf-8")
         self.configuration.chmod(0o600)
-        write_register(root / "patients.csv", datetime.now(UTC).date())
+        write_register(root / "patients.csv", datetime.now(UTC).date(), (*CAST, WALTER_DECEASED_LONG_AGO))
 
     def start(self) -> None:
         with self.log.open("ab") as log:

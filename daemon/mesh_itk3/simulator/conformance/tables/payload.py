@@ -35,6 +35,7 @@ from mesh_itk3.simulator.patients import (
     RAJESH,
     SUSAN_DISAGREES,
     THOMAS_LEFT,
+    WALTER_DECEASED_LONG_AGO,
 )
 
 _MUST: Final = "RC-HS-01"
@@ -125,6 +126,8 @@ def _business() -> Iterator[Case]:
                (accepted(letter(patient=THOMAS_LEFT), "20013", "30003", is_filed=False),), (_MUST,))  # fmt: skip
     yield Case("patient-died", "The patient died three weeks ago: 30004, and the letter is filed.", "standard",
                (accepted(letter(patient=MARGARET_DECEASED), "20013", "30004"),), (_MUST,))  # fmt: skip
+    yield Case("patient-died-long-ago", "The patient died more than six months ago: 30003, and nothing is filed.", "standard",
+               (accepted(letter(patient=WALTER_DECEASED_LONG_AGO), "20013", "30003", is_filed=False),), (_MUST,))  # fmt: skip
     yield _decided("30001", "that the patient is theirs", is_filed=True)
     yield _decided("30002", "that nobody knows the patient", is_filed=False)
     yield _decided("30003", "that the patient has left", is_filed=False)

@@ -29,6 +29,8 @@ CASES: Final = (
          (refused(message(Raw(gzipped(b" " * 100_000_000)), claims_gzip=True), "20015", names_message=False),), ()),
     Case("foreign-workflow", "A message for another system's workflow stays in MESH, unread.", "standard",
          (Step(message(letter(), "TOC_DISCH_DMS"), (), "left in MESH"),), ()),
+    Case("handler-switched-off", "The handler of this workflow is switched off here: the message stays in MESH, unanswered.", "shared",
+         (Step(message(letter("ITK007C")), (), "left in MESH"),), ()),
     Case("crowd", f"{CROWD} letters in one inbox, answered within one poll: the next would be five minutes later.", "crowd",
          (accepted(message(letter(), times=CROWD), *BOTH),), _MESH),
     Case("mailbox-refuses", "The hospital's mailbox is gone (417): the letter is filed, its response set aside for a person.",
