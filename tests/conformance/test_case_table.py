@@ -14,6 +14,7 @@ from mesh_itk3.simulator.conformance.described import described, table_sha256
 from mesh_itk3.simulator.conformance.judge import expected_answers
 from mesh_itk3.simulator.conformance.setups import BY_NAME
 from mesh_itk3.simulator.conformance.table import CASES, MAILBOX_IDS
+from mesh_itk3.simulator.patients import EDITH
 
 NOT_SHOWN = {
     "20001": "needs a list of persons",
@@ -64,11 +65,20 @@ def test_a_message_is_the_same_bytes_every_time(case, content):
     assert content.body(case.name, mailbox_id) == content.body(case.name, mailbox_id)
 
 
+def identifiers_of(body):
+    """What stands behind an identifier system of NHS numbers, in XML or JSON, whatever the prefix."""
+    return b" ".join(re.findall(rb'nhs-number".{1,40}?value"?[=:]"([^"]*)', body, re.IGNORECASE | re.DOTALL))
+
+
+def test_nhs_numbers_are_looked_for_where_they_are():
+    assert identifiers_of(Letter().body("x", "X26HC001")) == EDITH.nhs_number.encode()
+    assert identifiers_of(Letter(changes={"form": "json"}).body("x", "X26HC001")) == EDITH.nhs_number.encode()
+
+
 @pytest.mark.parametrize(("case", "content"), LETTERS)
 def test_every_patient_is_invented(case, content):
     body = content.body(case.name, MAILBOX_IDS[case.name])
-    numbers = re.findall(rb'nhs-number"\s*/>\s*<value value="(\d{3})', body)
-    assert set(numbers) <= {b"999"}
+    assert set(re.findall(rb"(?<!\d)(\d{3})\d{7}(?!\d)", identifiers_of(body))) <= {b"999"}
 
 
 def test_the_digest_of_the_table_is_reproducible_and_changes_with_any_case():
@@ -82,6 +92,14 @@ def test_the_digest_of_the_table_is_reproducible_and_changes_with_any_case():
         replace(first, steps=(replace(first.steps[0], action=Message(Letter(edits=(edits.prefixed,)))),)),
     ):
         assert table_sha256([changed]) != table_sha256([first])
+
+
+def test_the_three_levels_of_strictness_get_the_same_bytes():
+    by_name = {case.name: described(case)["steps"][0]["action"]["sha256"] for case in CASES if case.group == "Strictness"}
+    stems = {name.rpartition("-")[0] for name in by_name}
+    assert len(by_name) == 3 * len(stems)
+    for stem in stems:
+        assert len({by_name[f"{stem}-{level}"] for level in ("strict", "standard", "lenient")}) == 1
 
 
 def test_an_edit_that_finds_nothing_to_change_is_an_error():

@@ -49,7 +49,7 @@ SETUPS: Final = (
           tables=_LIMIT),
     Setup("strict", "every workflow at strictness strict", "X26GP02", tables=_strictness("strict")),
     Setup("lenient", "every workflow at strictness lenient", "X26GP03", tables=_strictness("lenient")),
-    Setup("shared", "another system uses the same mailbox: what answers nothing of ours is left; the handler of documents is off",
+    Setup("shared", "another system uses this mailbox too: what answers nothing of ours is left; no handler for documents",
           "X26GP04", mailbox='uncorrelated = "leave"', tables="[handlers.discharge_letters]\nenabled = false\n"),
     Setup("samples", "answers for the organisations that the official samples are addressed to; no patient register", "X26GP05",
           mailbox=f"also_serves = {orjson.dumps(SAMPLES_ADDRESSED_TO).decode()}", has_register=False),

@@ -43,6 +43,7 @@ _SHOULD: Final = "RC-HS-02"
 _TAKEN: Final = ("ITK3-UNNUMBERED-01", "ITK3-UNNUMBERED-03", "GPCM-C-01")
 _CONSULTATION: Final = ("GPCM-SD-CS-054", "GPCM-SD-CS-055", "GPCM-SD-CS-056", "GPCM-SD-CS-057", "GPCM-SD-CS-058",
                         "GPCM-SD-CS-059", "GPCM-SD-CS-062", "FHIR-HA-01", "FHIR-HA-01/2")  # fmt: skip
+_ONLINE: Final = (*(f"GPCM-SD-OC-{number}" for number in range(153, 159)), "GPCM-SD-OC-161")
 _SEND_DOCUMENT_2: Final = ("SD2-050..055", "SD2-093/057")
 
 PAYLOADS: Final = (
@@ -57,6 +58,9 @@ PAYLOADS: Final = (
     Case("consultation-report", "GP Connect consultation report (ITK007C) with its PDF.", "standard",
          (accepted(letter("ITK007C", sender_reference="ENC-7"), *BOTH, reference="ENC-7", attachments=1),),
          (*_TAKEN, *_CONSULTATION)),
+    Case("online-consultation-report", "GP Connect online consultation report (ITK007C) with its PDF.", "standard",
+         (accepted(letter("ITK007C", sender_reference="ENC-8", local_extension="SendDocument-OnlineConsultationReport"), *BOTH,
+                   reference="ENC-8", attachments=1),), (*_TAKEN, *_ONLINE)),
     Case("send-document", "GP Connect Send Document 2 (ITK007C) on its own workflow.", "standard",
          (accepted(message(letter("ITK007C"), "GPCONNECT_SEND_DOCUMENT"), *BOTH, attachments=1),),
          (*_TAKEN, *_SEND_DOCUMENT_2)),

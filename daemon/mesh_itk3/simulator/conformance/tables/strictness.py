@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Final
 
+from mesh_itk3.simulator.choices import HOSPITAL_MAILBOX
 from mesh_itk3.simulator.conformance.case import BOTH, Case, Letter, Step, accepted, letter, refused
 from mesh_itk3.simulator.conformance.edits import drop, inside_document, rewrite, swap
 
@@ -13,12 +15,14 @@ _LEVELS: Final = ("strict", "standard", "lenient")
 
 
 def _three(name: str, shows: str, content: Letter, rule: str, *codes: str | None) -> Iterator[Case]:
-    """`codes` for strict, standard, lenient; None: it is taken, and the rule that it breaks stands in the record."""
+    """`codes` for strict, standard, lenient; None: it is taken, and the rule that it breaks stands in the record.
+
+    The three are the same bytes.
+    """
+    same = replace(content, seed=name, changes={"source_endpoint": HOSPITAL_MAILBOX} | dict(content.changes))
     for level, code in zip(_LEVELS, codes, strict=True):
         outcome = f"{level} refuses it: {code}." if code else f"{level} takes it, and records the deviation."
-        yield Case(
-            f"{name}-{level}", f"{shows}: {outcome}", level, (_step(content, rule, code),), ("RC-HS-02",) if code else ()
-        )
+        yield Case(f"{name}-{level}", f"{shows}: {outcome}", level, (_step(same, rule, code),), ("RC-HS-02",) if code else ())
 
 
 def _step(content: Letter, rule: str, code: str | None) -> Step:
