@@ -5,22 +5,18 @@ import os
 import subprocess
 import sys
 import threading
-from contextlib import closing
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
 
 import pytest
 
 from mesh_itk3 import __version__
-from mesh_itk3.adapters.ledger import migrate, open_ledger
 from mesh_itk3.commands.check import handshake
 from mesh_itk3.commands.checks_here import certificate_finding
 from mesh_itk3.commands.console import CommandRefused, shown
 from mesh_itk3.commands.one_message import find_one
-from mesh_itk3.commands.respond import decision
 from mesh_itk3.itk3.response_codes import BusinessCode
-from mesh_itk3.lifecycle import ResponseState, State
+from mesh_itk3.lifecycle import State
 from mesh_itk3.ports import (
     CertificateUnusable,
     Changes,
@@ -30,60 +26,14 @@ from mesh_itk3.ports import (
     MailboxUnavailable,
     MessageKey,
     MessageRecord,
-    NewResponse,
-    Received,
-    ResponseChanges,
-    ResponseStep,
     Step,
-    StoredPayload,
 )
 from mesh_itk3.reasons import Reason
+from mesh_itk3.stages.decide import decision
+from support.place import MAILBOX, NOW, Place, a_received, an_entry, is_one_line, send, state_of, take
 from support.unprivileged import let_others_enter
 
-NOW = datetime(2025, 1, 2, 10, 0, tzinfo=UTC)
-MAILBOX = "X26ABC2"
 CERTIFICATE_FILES = {"client_certificate": "client.pem", "client_key": "client.key"}
-
-
-# ------------------------------------------------------------------------------------------------ a place to work in
-
-
-class Place:
-    """A configuration, and the ledger that it names."""
-
-    def __init__(self, directory: Path) -> None:
-        self.directory = directory
-        self.config = directory / "mesh-itk3.toml"
-        self.state = directory / "state"
-        self.ledger_file = self.state / "ledger.db"
-        self.url = f"sqlite:///{self.ledger_file}"
-
-    def configure(self, **tables):
-        lines = [f'state_directory = "{self.state}"', "[mesh]", 'environment = "sandbox"', 'shared_key = "TestKey"']
-        lines.append(f'url = "{tables.pop("mesh_url", "http://127.0.0.1:9")}"')
-        lines += [f"[mailboxes.{MAILBOX}]", 'ods_code = "A81001"', 'password = "password"']
-        for table, keys in tables.items():
-            lines += [f"[{table.replace('__', '.')}]", *(f"{key} = {json.dumps(value)}" for key, value in keys.items())]
-        self.config.write_text("\n".join(lines), encoding="utf-8")
-
-    def make_ledger(self):
-        self.state.mkdir()
-        migrate(self.url, NOW)
-
-    def ledger(self):
-        return closing(open_ledger(self.url, owner="test"))
-
-    def run(self, *arguments, **environ):
-        return subprocess.run(
-            [sys.executable, "-m", "mesh_itk3", *arguments],
-            env={"PATH": os.environ["PATH"], "MESH_ITK3_CONFIG": str(self.config), **environ},
-            cwd=self.directory, capture_output=True, text=True, timeout=60, check=False,
-        )  # fmt: skip
-
-    def json(self, *arguments):
-        done = self.run(*arguments, "--json")
-        assert done.returncode == 0, done.stderr
-        return json.loads(done.stdout)
 
 
 @pytest.fixture
@@ -99,65 +49,6 @@ def with_ledger(place):
     return place
 
 
-def a_received(mesh_message_id, *, local_id=None):
-    return Received(
-        key=MessageKey(MAILBOX, mesh_message_id),
-        workflow_id="TOC_FHIR_IP_DISCH",
-        kind=Kind.MESSAGE,
-        received_at=NOW,
-        sender_mailbox_id="X26HC005",
-        local_id=local_id,
-        linked_message_id=None,
-        payload=StoredPayload(name=f"{MAILBOX}/2025-01/{mesh_message_id}.bin", bytes=10, sha256="00"),
-    )
-
-
-def an_entry(stage, outcome):
-    return Entry(at=NOW, stage=stage, outcome=outcome)
-
-
-def a_response(local_id, code="20013", level="infrastructure"):
-    return NewResponse(
-        level=level,
-        response_code=code,
-        message_header_id=f"header-of-{local_id}",
-        local_id=local_id,
-        to_mailbox_id="X26HC005",
-        workflow_id="TOC_FHIR_IP_DISCH_ACK",
-        body=b"<Bundle/>",
-    )
-
-
-def take(place, mesh_message_id, state=State.RECEIVED, *, header_id=None, local_id=None, handler="transfer_of_care"):
-    """A message that has come as far as `state`."""
-    key = MessageKey(MAILBOX, mesh_message_id)
-    changes = Changes(message_header_id=header_id or f"header-of-{mesh_message_id}", handler=handler)
-    answer = (a_response(f"answer-to-{mesh_message_id}"),)
-    with place.ledger() as ledger:
-        ledger.record_received(a_received(mesh_message_id, local_id=local_id), an_entry("collect", "received"))
-        if state is not State.RECEIVED:
-            accepted = an_entry("interpret", "accepted")
-            ledger.apply([Step(key, State.RECEIVED, State.ACCEPTED, accepted, changes, answer)])
-        if state not in (State.RECEIVED, State.ACCEPTED):
-            ledger.apply([Step(key, State.ACCEPTED, state, an_entry("dispatch", state.value), Changes(finished_at=NOW))])
-    return key
-
-
-def send(place, local_id, mesh_message_id):
-    changes = ResponseChanges(mesh_message_id=mesh_message_id, sent_at=NOW)
-    with place.ledger() as ledger:
-        ledger.apply_responses([ResponseStep(local_id, ResponseState.OWED, ResponseState.SENT, None, changes)])
-
-
-def state_of(place, key):
-    with place.ledger() as ledger:
-        return ledger.get(key).state
-
-
-def is_one_line(text):
-    return text.count("\n") == 1 and text.endswith("\n") and "Traceback" not in text
-
-
 # ------------------------------------------------------------------------------------------------ the program itself
 
 
@@ -165,7 +56,7 @@ def test_version_is_printed(place):
     assert place.run("--version").stdout == f"mesh-itk3 {__version__}\n"
 
 
-@pytest.mark.parametrize("command", ["", "run", "check", "status", "messages", "trace", "respond", "demo"])
+@pytest.mark.parametrize("command", ["", "run", "check", "status", "messages", "trace", "respond", "owed", "seen", "demo"])
 def test_help_needs_no_library_that_takes_long(place, command):
     """`mesh-itk3 --help` answers at once on a practice's oldest machine."""
     slow = "sqlalchemy pydantic_settings lxml fhir mesh_client cryptography alembic apscheduler requests rich"
@@ -215,7 +106,9 @@ def test_configuration_that_is_not_there_is_named_with_its_path(place):
     assert (done.returncode, done.stderr) == (78, "mesh-itk3: no/such.toml: cannot be read: No such file or directory\n")
 
 
-@pytest.mark.parametrize("command", ["run", "check", "status", "messages", "trace X", "respond X 30001 --by me"])
+@pytest.mark.parametrize(
+    "command", ["run", "check", "status", "messages", "owed", "trace X", "respond X 30001 --by me", "seen X --by me"]
+)
 def test_wrong_configuration_is_one_line_for_each_mistake_and_exit_78(place, command):
     place.config.write_text(place.config.read_text().replace("ods_code", "odd_code"), encoding="utf-8")
     done = place.run(*command.split())
@@ -226,7 +119,7 @@ def test_wrong_configuration_is_one_line_for_each_mistake_and_exit_78(place, com
     assert all(line.startswith("mesh-itk3: ") and f"[mailboxes.{MAILBOX}]" in line for line in lines)
 
 
-@pytest.mark.parametrize("command", ["status", "messages", "trace X", "respond X 30001 --by me"])
+@pytest.mark.parametrize("command", ["status", "messages", "owed", "trace X", "respond X 30001 --by me", "seen X --by me"])
 def test_missing_ledger_is_said_and_not_made(place, command):
     done = place.run(*command.split())
     assert done.returncode == 1
@@ -381,23 +274,24 @@ class FoundMessages:
         return self.found
 
 
-WAITING = frozenset({State.AWAITING_DECISION})
+def waits(record):
+    return record.state is State.AWAITING_DECISION
 
 
 def test_only_one_of_several_that_the_command_acts_on_is_taken():
     ledger = FoundMessages(State.COMPLETED, State.AWAITING_DECISION, State.REJECTED)
-    assert find_one(ledger, "shared", mailbox_id=None, acts_on=WAITING).key.mesh_message_id == "M1"
+    assert find_one(ledger, "shared", mailbox_id=None, acts_on=waits).key.mesh_message_id == "M1"
 
 
 def test_two_that_the_command_acts_on_are_refused():
     ledger = FoundMessages(State.COMPLETED, State.AWAITING_DECISION, State.AWAITING_DECISION)
     with pytest.raises(CommandRefused, match="fits 2 messages"):
-        find_one(ledger, "shared", mailbox_id=None, acts_on=WAITING)
+        find_one(ledger, "shared", mailbox_id=None, acts_on=waits)
 
 
 def test_mailbox_narrows_what_an_id_fits():
     ledger = FoundMessages(State.AWAITING_DECISION, State.AWAITING_DECISION)
-    assert find_one(ledger, "shared", mailbox_id="MAILBOX1", acts_on=WAITING).key.mesh_message_id == "M1"
+    assert find_one(ledger, "shared", mailbox_id="MAILBOX1", acts_on=waits).key.mesh_message_id == "M1"
 
 
 # ------------------------------------------------------------------------------------------------ respond
@@ -450,7 +344,7 @@ def test_second_decision_is_refused_with_the_first(with_ledger):
     assert "Jo has decided 30001" in done.stderr
 
 
-@pytest.mark.parametrize("by", ["", "  ", "x" * 101, "Jo\nSmith"])
+@pytest.mark.parametrize("by", ["", "  ", "x" * 101, "Jo\nSmith", "[decisions] at_deadline"])
 def test_decision_needs_a_person(with_ledger, by):
     key = take(with_ledger, "M1", State.AWAITING_DECISION)
     assert with_ledger.run("respond", "M1", "30001", "--by", by).returncode == 2

@@ -10,6 +10,8 @@ import pytest
 
 from mesh_itk3.adapters.ledger import migrate
 from mesh_itk3.composition import compose
+from mesh_itk3.lifecycle import State
+from mesh_itk3.once import run_once
 from mesh_itk3.ports import CredentialsRejected
 from mesh_itk3.registry import registry_of
 from mesh_itk3.settings import load_settings
@@ -20,8 +22,11 @@ from support.sandbox import PRACTICE
 from support.stage_world import FakeClock
 
 
-def a_daemon(directory, mailbox):
-    settings = load_settings(Practice(directory, "http://127.0.0.1:1").config, None, os.environ)
+def a_daemon(directory, mailbox, *, extra="", has_register=True):
+    practice = Practice(directory, "http://127.0.0.1:1", extra=extra)
+    if not has_register:
+        (directory / "patients.csv").unlink()
+    settings = load_settings(practice.config, None, os.environ)
     migrate(settings.ledger.url.get_secret_value(), datetime.now(UTC))
     daemon = compose(settings, registry_of(settings), clock=FakeClock(datetime.now(UTC)), stopping=threading.Event())
     daemon.hold()
@@ -93,3 +98,50 @@ def test_a_restart_without_its_payload_directory_begins_no_new_one(daemon, tmp_p
     restarted.collect(PRACTICE)
     assert len(mailbox.acknowledged) == 1
     restarted.close()
+
+
+# ---------------------------------------------------------------------------------------------- duties over time
+
+
+@pytest.fixture
+def undecided(tmp_path):
+    """One letter whose patient nobody can look up, with a configuration that decides at the deadline."""
+    mailbox = FakeMailbox([a_mesh_message(a_message("ITK003D"))])
+    extra = (
+        '[decisions]\ndeadline_hours = 10\nat_deadline = "30002"\n[workflows.TOC_FHIR_IP_DISCH]\nfull_acknowledgement = true'
+    )
+    daemon = a_daemon(tmp_path, mailbox, extra=extra, has_register=False)
+    yield daemon
+    daemon.close()
+
+
+def states(daemon):
+    return [record.state for record, _ in daemon.ledger.messages()]
+
+
+def test_the_job_for_duties_decides_at_the_deadline_and_rings_for_what_follows(undecided):
+    undecided.collect(PRACTICE)
+    undecided.interpret()
+    undecided.dispatch()
+    (job,) = [job for job in undecided.jobs() if job.name == "duties"]
+    undecided.bells["dispatch"].is_answered()
+    job.run()
+    assert (states(undecided), undecided.bells["dispatch"].is_answered()) == ([State.AWAITING_DECISION], False)
+    undecided.clock.advance(hours=10)
+    job.run()
+    assert (states(undecided), undecided.bells["dispatch"].is_answered()) == ([State.ACCEPTED], True)
+    undecided.dispatch()
+    undecided.respond(PRACTICE)
+    sent = [sent.body for sent in undecided.mailboxes[PRACTICE].sent]
+    assert [b'"30002"' in body and b'"InfAckRequested"><valueBoolean value="true"' in body for body in sent] == [False, True]
+
+
+def test_once_decides_what_is_due_sends_it_and_asks_what_became_of_the_last(undecided):
+    waits = []
+    assert run_once(undecided, waits.append) == 0
+    assert states(undecided) == [State.AWAITING_DECISION]
+    undecided.clock.advance(hours=11)
+    assert run_once(undecided, waits.append) == 0
+    assert states(undecided) == [State.COMPLETED]
+    mailbox = undecided.mailboxes[PRACTICE]
+    assert (len(mailbox.sent), len(mailbox.verbs("track"))) == (2, 1)

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import os
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
+from mesh_itk3.deadlines import Deadlines
+from mesh_itk3.itk3.response_codes import BusinessCode
 from mesh_itk3.settings import Settings, load_settings
 from mesh_itk3.settings_advice import advice
 from mesh_itk3.settings_errors import ConfigInvalid
@@ -149,6 +152,28 @@ def test_everything_can_come_from_the_environment():
     assert settings.handlers["transfer_of_care"]["output"] == "/srv/letters"
 
 
+def test_decisions_have_a_clock_and_nothing_is_decided_by_itself_unless_it_is_chosen(write):
+    usual = load_settings(write(), None, {}).decisions.rules
+    chosen = load_settings(
+        write(MESH + MAILBOX + '[decisions]\ndeadline_hours = 10\nescalate_every_hours = 2\nat_deadline = "30002"\n'),
+        None,
+        {"MESH_ITK3_DECISIONS__REMINDER_HOURS": "8, 1"},
+    ).decisions.rules
+
+    assert usual == Deadlines()
+    assert (usual.deadline, usual.at_deadline) == (timedelta(days=3), None)
+    assert chosen == Deadlines(
+        deadline=timedelta(hours=10),
+        reminders=(timedelta(hours=8), timedelta(hours=1)),
+        escalate_every=timedelta(hours=2),
+        at_deadline=BusinessCode.PATIENT_NOT_KNOWN,
+    )
+
+
+def test_a_deadline_shorter_than_the_usual_reminders_needs_no_further_key(write):
+    assert load_settings(write(MESH + MAILBOX + "[decisions]\ndeadline_hours = 3\n"), None, {}).decisions.deadline_hours == 3
+
+
 def test_a_list_in_the_environment_may_be_json(write):
     settings = load_settings(write(), None, {"MESH_ITK3_MAILBOXES__X26ABC2__ALSO_SERVES": '["A81002"]'})
 
@@ -288,6 +313,14 @@ def test_file_that_is_not_text_is_told_by_its_line(tmp_path):
         ('[patients]\nsource = "csv"\n', "[patients] file: is required"),
         ('[patients]\nsource = "csv"\nfile = "/p"\nmax_age_days = 0\n', "[patients] max_age_days: must be at least 1"),
         ("[limits]\nmax_message_bytes = 0\n", "[limits] max_message_bytes: must be at least 1"),
+        ("[decisions]\ndeadline_hours = 0\n", "[decisions] deadline_hours: must be at least 1"),
+        ("[decisions]\nreminder_hours = [72]\n", "[decisions] reminder_hours: must each be less than deadline_hours"),
+        ("[decisions]\nreminder_hours = [0]\n", "[decisions] reminder_hours: must be at least 1"),
+        ("[decisions]\nreminder_hours = 4\n", "[decisions] reminder_hours: must be a list"),
+        ("[decisions]\nescalate_every_hours = 0\n", "[decisions] escalate_every_hours: must be at least 1"),
+        ('[decisions]\nat_deadline = "30005"\n', "[decisions] at_deadline: must be one of 'remind', '30001', '30002', '30003'"),
+        ('[decisions]\nat_deadline = "20013"\n', "[decisions] at_deadline: must be one of"),
+        ('[workflows.W]\nfull_acknowledgement = "perhaps"\n', "[workflows.W] full_acknowledgement: must be true or false"),
         ('[workflows.W]\nstrictness = "lax"\n', "[workflows.W] strictness: must be one of 'strict', 'standard' or 'lenient'"),
         ("[mailbox.X]\n", "[mailbox]: no such key; did you mean mailboxes?"),
         ("[handlers]\ntransfer_of_care = 1\n", "[handlers.transfer_of_care]: must be a table"),

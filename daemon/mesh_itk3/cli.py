@@ -135,8 +135,7 @@ def status(*, config: Config = DEFAULT_CONFIG, credentials: Credentials = None, 
     """Show how the mailboxes are doing and what needs a person.
 
     For each mailbox the last poll and its outcome; how many messages and responses are in each state; what waits for a
-    decision and since when; what is parked; duplicates that differ from their first. Works beside the running daemon
-    and without it.
+    decision and since when; what is parked; what somebody has yet to see. Works beside the running daemon and without it.
 
     \b
     Examples:
@@ -241,6 +240,50 @@ def respond(
     from mesh_itk3.commands.respond import record_decision
 
     return record_decision(config, credentials, identifier, code, by=by, mailbox_id=mailbox, as_json=json)
+
+
+@app.command()
+def owed(
+    *, mailbox: OneMailbox = None, config: Config = DEFAULT_CONFIG, credentials: Credentials = None, json: Json = False
+) -> int:
+    """List every answer that a sender still waits for, oldest first.
+
+    Decisions that wait for a person, with the hours left until their deadline; messages that are parked; responses that
+    MESH has not taken, not delivered, or of which it has said nothing. With each, why, and what to do.
+
+    \b
+    Examples:
+      mesh-itk3 owed
+      mesh-itk3 owed --mailbox X26ABC2 --json
+    """
+    from mesh_itk3.commands.owed import list_owed
+
+    return list_owed(config, credentials, mailbox_id=mailbox, as_json=json)
+
+
+@app.command()
+def seen(
+    identifier: Identifier,
+    *,
+    by: Annotated[str, typer.Option("--by", metavar="WHO", help="Who has seen it: a name or smartcard id.")],
+    mailbox: OneMailbox = None,
+    config: Config = DEFAULT_CONFIG,
+    credentials: Credentials = None,
+    json: Json = False,
+) -> int:
+    """Record that a person knows of what `status` says of a message.
+
+    Its sender was not told, it differs from its first, or a response to it was lost. It then leaves `status` and `owed`.
+
+    \b
+    Example:
+      mesh-itk3 seen 20250102101500123456_A1B2C3 --by "Jo Smith"
+
+    Exits 2, changing nothing, if there is no such message or nothing stands about it.
+    """
+    from mesh_itk3.commands.seen import mark_as_seen
+
+    return mark_as_seen(config, credentials, identifier, by=by, mailbox_id=mailbox, as_json=json)
 
 
 app.command()(demo)

@@ -29,17 +29,21 @@ from mesh_itk3.scheduler import Bell, Job, Progress, tick_s, until
 from mesh_itk3.settings import Settings
 from mesh_itk3.stages.collect import Collector
 from mesh_itk3.stages.correlate import correlate
+from mesh_itk3.stages.decide import watch_decisions
 from mesh_itk3.stages.dispatch import dispatch
 from mesh_itk3.stages.interpret import interpret
 from mesh_itk3.stages.poll import Backoff, handshake_if_due, mailbox_failed, poll
-from mesh_itk3.stages.respond import respond, track
+from mesh_itk3.stages.respond import respond
 from mesh_itk3.stages.sweep import has_kept_payloads, sweep
+from mesh_itk3.stages.track import raise_overdue, track
 from mesh_itk3.stages.world import Practice, World
 
 RENEW_LEASE_S: Final = 20.0
 HOUSEKEEPING_S: Final = 3600.0
 DAY_S: Final = 86_400.0
 TRACK_S: Final = 600.0
+DUTIES_S: Final = 60.0
+"""How often one looks what is due about decisions and responses that wait: deadlines are hours, not seconds."""
 ORPHANS_OLDER_THAN: Final = timedelta(hours=24)
 COLLECTING_AT_ONCE: Final = 2
 """Messages of one mailbox fetched at the same time; measured with `make bench`."""
@@ -144,6 +148,14 @@ class Daemon:
         """Asks MESH what became of the responses sent some time ago. Waits after rejected credentials."""
         self._ask(mailbox_id, lambda: track(self.world, self.mailboxes[mailbox_id]))
 
+    def look_at_duties(self) -> None:
+        """Says what is due about decisions that wait and responses that nobody has acknowledged; makes the decisions that
+        the configuration makes.
+        """
+        if watch_decisions(self.world):
+            self.ring("dispatch")
+        raise_overdue(self.world)
+
     def _ask(self, mailbox_id: str, ask: Callable[[], int], *, at_once: bool = False) -> int:
         """Not before the backoff of this mailbox allows it; for how many messages MESH has answered."""
         backoff = self.backoffs.get(mailbox_id, Backoff())
@@ -230,6 +242,7 @@ class Daemon:
             Job("interpret", lambda: _discard(self.interpret()), tick, bell=self.bells["interpret"]),
             Job("dispatch", lambda: _discard(self.dispatch()), tick, bell=self.bells["dispatch"]),
             Job("correlate", lambda: _discard(self.correlate()), tick, bell=self.bells["correlate"]),
+            Job("duties", self.look_at_duties, DUTIES_S),
             Job("renew", self.renew, RENEW_LEASE_S),
             Job("sweep", self.sweep, HOUSEKEEPING_S),
             Job("certificate", self.look_at_certificate, DAY_S),
@@ -301,6 +314,8 @@ def compose(settings: Settings, registry: Registry, *, clock: Clock, stopping: t
         practices={mailbox_id: _practice(settings, mailbox_id) for mailbox_id in settings.mailboxes},
         caps=Caps(max_bytes=settings.limits.max_message_bytes),
         strictness={name: Strictness(workflow.strictness) for name, workflow in settings.workflows.items()},
+        full_acknowledgement=frozenset(name for name, workflow in settings.workflows.items() if workflow.full_acknowledgement),
+        deadlines=settings.decisions.rules,
         progress=progress.beat,
         is_stopping=stopping.is_set,
     )

@@ -20,8 +20,8 @@ FIELDS: Final[frozenset[str]] = frozenset(
         "attempt", "duration_ms",
         # what else may be said
         "acknowledged", "actor", "bytes", "collected", "count", "days_left", "distribution", "error_at", "error_type",
-        "event_code", "expires_at", "foreign", "handler", "level", "local_id", "pages", "pid", "problem", "reason",
-        "response_mesh_message_id", "retry_in_s", "rule", "schema", "seconds", "state", "status_code", "version",
+        "event_code", "expires_at", "foreign", "handler", "hours_left", "level", "local_id", "pages", "pid", "problem",
+        "reason", "response_mesh_message_id", "retry_in_s", "rule", "schema", "seconds", "state", "status_code", "version",
         "warnings",
     }
 )  # fmt: skip
@@ -196,12 +196,37 @@ DECISION_NEEDED = Event(
     "Read the letter, then `mesh-itk3 respond ID CODE --by WHO`.",
 )
 DECISION_MADE = Event("decision.made", "info", "A person has decided the business response of a message.")
+DECISION_REMINDER = Event(
+    "decision.reminder",
+    "warning",
+    "A decision that waits for a person is needed before its deadline.",
+    "Read the letter, then `mesh-itk3 respond ID CODE --by WHO`; `mesh-itk3 owed` lists them all.",
+)
+DECISION_OVERDUE = Event(
+    "decision.overdue",
+    "error",
+    "A decision that waits for a person is past its deadline; its sender may be waiting. Said again while it is.",
+    "Decide now: `mesh-itk3 owed` lists them all, oldest first.",
+)
+DECISION_BY_DEADLINE = Event(
+    "decision.by_deadline",
+    "warning",
+    "Nobody decided in time; the configuration decided the business response of a message.",
+    "Look at the letter all the same: `mesh-itk3 trace ID`.",
+)
 DUPLICATE_DIFFERS = Event(
     "duplicate.differs",
     "warning",
     "A message was answered as a duplicate although its bytes differ from the first.",
-    "Compare the two with `mesh-itk3 trace`; ask the sender which one is meant.",
+    "Compare the two with `mesh-itk3 trace`; ask the sender which one is meant, then `mesh-itk3 seen ID --by WHO`.",
 )
+SENDER_NOT_TOLD = Event(
+    "sender.not_told",
+    "error",
+    "A message was refused and its sender has not been told: no answer was asked for, or none can be given.",
+    "Tell the sender another way, then `mesh-itk3 seen ID --by WHO`.",
+)
+MESSAGE_SEEN = Event("message.seen", "info", "A person has seen what stood in `status` about a message.")
 RESPONSE_UNRESOLVED = Event(
     "response.unresolved", "warning", "Whether MESH took a response is not known; it is looked up before any resend."
 )
@@ -209,13 +234,25 @@ RESPONSE_PARKED = Event(
     "response.parked",
     "error",
     "MESH refused a response for good; the sender has not been told.",
-    "See `status_code`; tell the sender another way.",
+    "See `status_code`; tell the sender another way, then `mesh-itk3 seen ID --by WHO`.",
 )
 RESPONSE_UNDELIVERED = Event(
     "response.undelivered",
     "error",
     "MESH could not deliver a response; the sender has not been told.",
-    "Tell the sender another way.",
+    "Tell the sender another way, then `mesh-itk3 seen ID --by WHO`.",
+)
+RESPONSE_OVERDUE = Event(
+    "response.overdue",
+    "error",
+    "A response has been neither acknowledged by the other mailbox nor reported on by MESH within five days.",
+    "Ask the sender whether they have it, then `mesh-itk3 seen ID --by WHO`. MESH is still asked daily.",
+)
+RESPONSE_REFUSED = Event(
+    "response.refused",
+    "error",
+    "The other side refused a response of ours with a negative infrastructure response.",
+    "See `response_code`; tell the sender another way, then `mesh-itk3 seen ID --by WHO`.",
 )
 FOREIGN_LEFT = Event("foreign.left", "debug", "A message on a workflow that is not ours was left in MESH unread.")
 HANDLER_SAID = Event("handler.said", "info", "A line of a handler's own.")

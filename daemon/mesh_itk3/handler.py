@@ -159,11 +159,13 @@ class Message:
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """What a person decided about a deferred message."""
+    """What was decided about a deferred message."""
 
     code: BusinessCode
     by: str
     at: datetime
+    is_by_person: bool = True
+    """False: nobody decided in time, and the configuration says what is then decided (`[decisions] at_deadline`)."""
 
 
 class Patients(Protocol):
@@ -218,7 +220,8 @@ class Context:
     """The same for every call about one message: `handle` is called at least once, and again after a crash."""
     now: datetime
     decision: Decision | None
-    """Set when a person decided: file or do not file accordingly, and return `Respond(decision.code)`."""
+    """Set when a person (or, at the deadline, the configuration) decided: file or do not file accordingly, and return
+    `Respond(decision.code)`."""
     patients: Patients
     files: Writer
     log: Log

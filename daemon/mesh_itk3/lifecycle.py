@@ -43,6 +43,7 @@ class Move(StrEnum):
     COMPLETE = "complete"
     DEFER = "defer"
     DECIDE = "decide"
+    REMIND = "remind"
     TRY_LATER = "try_later"
     PARK = "park"
 
@@ -59,6 +60,7 @@ TRANSITIONS: Final[dict[tuple[State, Move], State]] = {
     (State.ACCEPTED, Move.TRY_LATER): State.ACCEPTED,
     (State.ACCEPTED, Move.PARK): State.PARKED,
     (State.AWAITING_DECISION, Move.DECIDE): State.ACCEPTED,
+    (State.AWAITING_DECISION, Move.REMIND): State.AWAITING_DECISION,
 }
 
 
@@ -87,6 +89,8 @@ RESPONSE_TRANSITIONS: Final[frozenset[tuple[ResponseState, ResponseState]]] = fr
         (ResponseState.SENT, ResponseState.SENT),
         (ResponseState.SENT, ResponseState.DELIVERED),
         (ResponseState.SENT, ResponseState.UNDELIVERED),
+        # What the other side answers to it may be noted at any time.
+        (ResponseState.DELIVERED, ResponseState.DELIVERED),
         # A report may overtake tracking, and tracking a report: the later word of MESH stands.
         (ResponseState.DELIVERED, ResponseState.UNDELIVERED),
     }

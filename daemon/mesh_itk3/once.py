@@ -38,9 +38,13 @@ def _tries(daemon: Daemon, wait: Callable[[float], Any]) -> int:
         if daemon.stopping.is_set():
             break
         daemon.ledger.make_all_due(daemon.mailbox_ids)
+        daemon.look_at_duties()
         is_everything_reached = _one_round(daemon)
         if is_everything_reached and not daemon.ledger.has_work(daemon.mailbox_ids):
             break
+    if not daemon.stopping.is_set():
+        for mailbox_id in daemon.mailbox_ids:
+            daemon.track(mailbox_id)
     is_done = is_everything_reached and not daemon.ledger.has_work(daemon.mailbox_ids)
     return 0 if is_done and _parked(daemon) <= parked else 1
 

@@ -336,6 +336,17 @@ class MessageRecord:
     """MESH message id of the first one, where this was answered 20007 or 20008."""
     differs_from_first: bool = False
     """A duplicate whose bytes differ from the first: stands in `status` until somebody looks."""
+    sender_not_told: bool = False
+    """Rejected without a response, because none was asked for or none can be sent: stands in `status` likewise."""
+    deferred_at: datetime | None = None
+    """Since when it has waited for a person's decision: its deadline counts from here."""
+    reminded_at: datetime | None = None
+    """When it was last said that the decision is missing."""
+    seen_at: datetime | None = None
+    """When a person said that they know of what stood in `status`."""
+    seen_by: str | None = None
+    answers_local_id: str | None = None
+    """Received responses and reports: the local id of the response of ours that it answers."""
 
 
 class Changes(TypedDict, total=False):
@@ -362,7 +373,11 @@ class Changes(TypedDict, total=False):
     warnings: tuple[str, ...]
     duplicate_of: str | None
     differs_from_first: bool
+    sender_not_told: bool
+    deferred_at: datetime | None
+    reminded_at: datetime | None
     linked_message_id: str | None
+    answers_local_id: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -432,6 +447,12 @@ class ResponseRecord:
     tracked_at: datetime | None = None
     """When MESH was last asked whether it was delivered."""
     reason: str | None = None
+    status_code: str | None = None
+    """MESH's own code where it could not deliver or refused it, e.g. `14`."""
+    raised_at: datetime | None = None
+    """When something was found wrong although MESH took it: never acknowledged, or refused by the other side."""
+    seen_at: datetime | None = None
+    """When a person said that they know of it."""
     infrastructure_state: ResponseState | None = None
     """Business responses only: the state of the infrastructure response of the same message; None where none is owed."""
 
@@ -446,6 +467,9 @@ class ResponseChanges(TypedDict, total=False):
     sent_at: datetime | None
     tracked_at: datetime | None
     reason: str | None
+    status_code: str | None
+    raised_at: datetime | None
+    seen_at: datetime | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -483,7 +507,16 @@ class Overview:
     messages: Mapping[tuple[str, State], int]
     responses: Mapping[tuple[str, ResponseState], int]
     oldest_waiting: Mapping[tuple[str, State], datetime]
-    differing_duplicates: tuple[MessageKey, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Unseen:
+    """What stands in `status` until a person says that they have seen it, each oldest first."""
+
+    messages: tuple[MessageRecord, ...]
+    """The sender has not been told, or it is a duplicate that differs from the first."""
+    responses: tuple[ResponseRecord, ...]
+    """Undelivered, refused by MESH or by the other side, or never acknowledged. `body` is empty."""
 
 
 class Ledger(Protocol):
@@ -574,6 +607,9 @@ class Ledger(Protocol):
         one that is written later.
         """
 
+    def overdue_responses(self, mailbox_ids: Sequence[str], sent_before: datetime, limit: int) -> list[ResponseRecord]:
+        """Responses in state SENT that went out before this time and have not been raised yet. `body` is empty."""
+
     def response_by(
         self, *, mesh_message_id: str | None = None, local_id: str | None = None, message_header_id: str | None = None
     ) -> ResponseRecord | None:
@@ -603,7 +639,23 @@ class Ledger(Protocol):
     def responses_to(self, key: MessageKey) -> tuple[ResponseRecord, ...]:
         """Our responses to one message, in the order they were written. ResponseRecord.body may be empty here."""
 
+    def answers_to(self, local_ids: Sequence[str]) -> list[MessageRecord]:
+        """Received responses and reports that answer these responses of ours, in the order they came."""
+
     def overview(self, now: datetime) -> Overview: ...
+
+    def waiting(self, states: Sequence[State], mailbox_ids: Sequence[str] = ()) -> list[MessageRecord]:
+        """Every message in one of these states, oldest first: for states that few are in."""
+
+    def outstanding_responses(self, mailbox_ids: Sequence[str] = ()) -> list[ResponseRecord]:
+        """Responses owed, or sent and not yet delivered, or raised and not yet seen; oldest first. `body` is empty."""
+
+    def unseen(self, mailbox_ids: Sequence[str] = ()) -> Unseen: ...
+
+    def mark_seen(self, key: MessageKey, entry: Entry) -> int:
+        """A person (`entry.who`) knows of everything that stands in `status` about this message and our responses to it;
+        how many things those were. Nothing is written where there is none. Safe to repeat.
+        """
 
     def has_work(self, mailbox_ids: Sequence[str]) -> bool:
         """Whether any message is received or accepted, or any response owed, whenever it may be due."""

@@ -21,6 +21,7 @@ class Reason(StrEnum):
     STORAGE_FAILED = "storage_failed"
     PAYLOAD_MISSING = "payload_missing"
     PERSON_DECIDED = "person_decided"
+    DEADLINE_DECIDED = "deadline_decided"
     NO_SENDER = "no_sender"
     ANSWERS_OURS = "answers_ours"
     ANSWERS_NOTHING = "answers_nothing"
@@ -32,6 +33,8 @@ class Reason(StrEnum):
     SEND_UNRESOLVED = "send_unresolved"
     MAILBOX_UNAVAILABLE = "mailbox_unavailable"
     REPORTED_UNDELIVERED = "reported_undelivered"
+    NEVER_ACKNOWLEDGED = "never_acknowledged"
+    REFUSED_BY_RECEIVER = "refused_by_receiver"
 
     @property
     def text(self) -> str:
@@ -51,6 +54,7 @@ TEXTS: Final[dict[Reason, str]] = {
     Reason.STORAGE_FAILED: "The disk refused a durable write; it is tried again.",
     Reason.PAYLOAD_MISSING: "Its bytes are not in the payload store.",
     Reason.PERSON_DECIDED: "A person decided the business response.",
+    Reason.DEADLINE_DECIDED: "Nobody decided in time; the configuration decided the business response.",
     Reason.NO_SENDER: "It names no mailbox to answer to, so its response cannot be sent.",
     Reason.ANSWERS_OURS: "It answers a response of ours.",
     Reason.ANSWERS_NOTHING: "It answers nothing that we sent.",
@@ -62,4 +66,6 @@ TEXTS: Final[dict[Reason, str]] = {
     Reason.SEND_UNRESOLVED: "Whether MESH took it is not known yet.",
     Reason.MAILBOX_UNAVAILABLE: "MESH could not be reached.",
     Reason.REPORTED_UNDELIVERED: "MESH reported that it could not deliver it.",
+    Reason.NEVER_ACKNOWLEDGED: "The other mailbox has not acknowledged it in MESH's five days, and MESH has not said why.",
+    Reason.REFUSED_BY_RECEIVER: "The other side answered it with a negative infrastructure response.",
 }

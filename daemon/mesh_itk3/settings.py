@@ -8,6 +8,7 @@ nothing may shadow it; the environment is set for this process on purpose; the f
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, cast
 
@@ -21,6 +22,8 @@ from pydantic import (
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, InitSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 
+from mesh_itk3.deadlines import DEADLINE, ESCALATE_EVERY, REMINDERS, Deadlines
+from mesh_itk3.itk3.response_codes import BusinessCode
 from mesh_itk3.settings_errors import ConfigInvalid, sentence
 from mesh_itk3.settings_rules import SHORTEST_POLL_INTERVAL_S, broken_rules
 from mesh_itk3.settings_sources import (
@@ -35,6 +38,7 @@ from mesh_itk3.settings_sources import (
 from mesh_itk3.settings_values import (
     ANY_CASE,
     AbsolutePath,
+    Hours,
     LedgerUrl,
     MailboxId,
     OdsCode,
@@ -141,10 +145,33 @@ class LimitsSettings(Table):
     """Larger ones are kept but not parsed, and answered 20015. The standard advises 5 MB; real ones are larger."""
 
 
+class DecisionsSettings(Table):
+    """`[decisions]`: the clock of the decisions that wait for a person."""
+
+    deadline_hours: Annotated[WholeNumber, Field(ge=1, le=8_760)] = int(DEADLINE.total_seconds() // 3600)
+    reminder_hours: Hours = tuple(int(before.total_seconds() // 3600) for before in REMINDERS)
+    """Before the deadline."""
+    escalate_every_hours: Annotated[WholeNumber, Field(ge=1, le=720)] = int(ESCALATE_EVERY.total_seconds() // 3600)
+    at_deadline: Literal["remind", "30001", "30002", "30003", "30004"] = "remind"
+    """Only what may be said of a document, and nothing unless it is chosen: a code that nobody has decided is a statement
+    about a patient whom nobody has looked up."""
+
+    @property
+    def rules(self) -> Deadlines:
+        return Deadlines(
+            deadline=timedelta(hours=self.deadline_hours),
+            reminders=tuple(timedelta(hours=hours) for hours in self.reminder_hours),
+            escalate_every=timedelta(hours=self.escalate_every_hours),
+            at_deadline=None if self.at_deadline == "remind" else BusinessCode(self.at_deadline),
+        )
+
+
 class WorkflowSettings(Table):
     """`[workflows.TOC_FHIR_IP_DISCH]`: overrides for one workflow."""
 
     strictness: Literal["strict", "standard", "lenient"] = "standard"
+    full_acknowledgement: bool = False
+    """Whether business responses ask for an infrastructure response in turn (ITK3's pattern of this name)."""
 
 
 class Settings(BaseSettings):
@@ -162,6 +189,7 @@ class Settings(BaseSettings):
     payloads: PayloadsSettings
     patients: PatientsSettings | None = None
     limits: LimitsSettings = LimitsSettings()
+    decisions: DecisionsSettings = DecisionsSettings()
     workflows: Mapping[str, WorkflowSettings] = {}
     handlers: Mapping[str, Mapping[str, Any]] = Field(default={}, repr=False)
     """Free tables, checked by each handler's own `Settings` when the registry loads it; may hold secrets of theirs."""
@@ -322,6 +350,7 @@ TABLES_BY_NAME: Final[Mapping[str, type[Table]]] = {
     "payloads": PayloadsSettings,
     "patients": PatientsSettings,
     "limits": LimitsSettings,
+    "decisions": DecisionsSettings,
     "workflows": WorkflowSettings,
 }
 

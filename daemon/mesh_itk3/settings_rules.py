@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 from mesh_itk3.settings_sources import KeyPath
 
 if TYPE_CHECKING:
-    from mesh_itk3.settings import MailboxSettings, MeshSettings, Settings
+    from mesh_itk3.settings import DecisionsSettings, MailboxSettings, MeshSettings, Settings
 
 SHORTEST_POLL_INTERVAL_S: Final = 300
 """MESH API: poll a mailbox at most once in five minutes, unless the last page was full."""
@@ -25,10 +25,18 @@ def broken_rules(settings: Settings) -> Iterator[tuple[KeyPath, str]]:
     for mailbox_id, mailbox in settings.mailboxes.items():
         for key, text in _broken_mailbox_rules(mailbox, is_sandbox=settings.mesh.is_sandbox):
             yield ("mailboxes", mailbox_id, key), text
+    yield from _broken_decision_rules(settings.decisions)
     if settings.payloads.store == "ledger":
         yield ("payloads", "store"), 'only "directory" is possible in this version'
     elif settings.ledger.sqlite_file is None and not settings.payloads.shared:
         yield ("payloads", "shared"), "must be true with a PostgreSQL ledger: all its daemons have to see the same directory"
+
+
+def _broken_decision_rules(decisions: DecisionsSettings) -> Iterator[tuple[KeyPath, str]]:
+    # Only where they were given: with a deadline of a few hours the usual reminders are simply left out.
+    is_given = "reminder_hours" in decisions.model_fields_set
+    if is_given and any(hours >= decisions.deadline_hours for hours in decisions.reminder_hours):
+        yield ("decisions", "reminder_hours"), "must each be less than deadline_hours: they count back from the deadline"
 
 
 def _broken_mesh_rules(mesh: MeshSettings) -> Iterator[tuple[KeyPath, str]]:

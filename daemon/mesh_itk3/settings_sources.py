@@ -20,7 +20,9 @@ from mesh_itk3.settings_errors import ConfigInvalid, short_name
 PREFIX: Final = "MESH_ITK3_"
 NOT_KEYS: Final = frozenset({"MESH_ITK3_CONFIG", "MESH_ITK3_CREDENTIALS"})
 """Environment names of the command line's own options."""
-TABLES: Final = frozenset({"mesh", "mailboxes", "ledger", "payloads", "patients", "limits", "workflows", "handlers"})
+TABLES: Final = frozenset(
+    {"mesh", "mailboxes", "ledger", "payloads", "patients", "limits", "decisions", "workflows", "handlers"}
+)
 NAMED_TABLES: Final = frozenset({"mailboxes", "workflows", "handlers"})
 """Tables of tables: `[mailboxes.X26ABC2]`."""
 MAX_FILE_BYTES: Final = 1_048_576

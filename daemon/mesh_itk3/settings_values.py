@@ -88,6 +88,7 @@ Secret = Annotated[SecretStr, Field(min_length=1)]
 OdsCode = Annotated[str, BeforeValidator(_trimmed_upper), AfterValidator(_ods_code)]
 MailboxId = Annotated[str, AfterValidator(_mailbox_id)]
 OdsCodes = Annotated[tuple[OdsCode, ...], BeforeValidator(_listed)]
+Hours = Annotated[tuple[Annotated[WholeNumber, Field(ge=1, le=8_760)], ...], BeforeValidator(_listed)]
 WebAddress = Annotated[str, AfterValidator(_web_address)]
 LedgerUrl = Annotated[Secret, AfterValidator(_ledger_url)]
 ANY_CASE = BeforeValidator(_lower)

@@ -77,7 +77,8 @@ class LetterHandler(Handler):
         if document is None:
             return Defer("document_missing")
         if context.decision is not None:
-            return self._carry_out(message, document, context, context.decision.code, "decided_by_person", ())
+            how = "decided_by_person" if context.decision.is_by_person else "decided_by_deadline"
+            return self._carry_out(message, document, context, context.decision.code, how, ())
         identity = document.patient_identity
         if identity is None:
             return Defer("patient_absent")

@@ -109,6 +109,12 @@ PATH = {
     "get": lambda ledger: ledger.get(key(1)),
     "timeline": lambda ledger: ledger.timeline(key(1)),
     "responses_to": lambda ledger: ledger.responses_to(key(1)),
+    "waiting": lambda ledger: ledger.waiting([State.AWAITING_DECISION, State.PARKED], [HERE]),
+    "outstanding_responses": lambda ledger: ledger.outstanding_responses([HERE]),
+    "overdue_responses": lambda ledger: ledger.overdue_responses([HERE], NOW, 5),
+    "unseen": lambda ledger: ledger.unseen([HERE]),
+    "mark_seen": lambda ledger: ledger.mark_seen(key(1), an_entry()),
+    "answers_to": lambda ledger: ledger.answers_to(["business-1"]),
     "has_work": lambda ledger: ledger.has_work([HERE]),
     "make_all_due": lambda ledger: ledger.make_all_due([HERE]),
 }

@@ -82,7 +82,7 @@ def test_the_overview_counts_messages_and_responses_by_mailbox_and_state(ledger)
     record(ledger, 1, 2)
     record(ledger, 3, mailbox_id=THERE)
     owe_both(ledger, 4)
-    ledger.apply([a_step(2, new=State.REJECTED, differs_from_first=True)])
+    ledger.apply([a_step(2, new=State.REJECTED)])
 
     overview = ledger.overview(NOW)
 
@@ -94,7 +94,6 @@ def test_the_overview_counts_messages_and_responses_by_mailbox_and_state(ledger)
     }
     assert overview.responses == {(HERE, ResponseState.OWED): 2}
     assert overview.oldest_waiting == {(HERE, State.RECEIVED): later(seconds=1), (THERE, State.RECEIVED): later(seconds=3)}
-    assert overview.differing_duplicates == (key(2),)
 
 
 def test_there_is_work_while_a_message_is_unfinished_or_a_response_owed(ledger):

@@ -5,6 +5,7 @@ import stat
 import subprocess
 import sys
 from contextlib import closing
+from datetime import UTC, datetime
 
 import pytest
 import sqlalchemy as sa
@@ -14,6 +15,7 @@ from mesh_itk3.adapters.ledger import migrate, open_ledger, schema_revision
 from mesh_itk3.adapters.ledger.engine import connect
 from mesh_itk3.adapters.ledger.migrate import SHIPPED, Migrations, alembic_config
 from mesh_itk3.adapters.ledger.schema import REVISION, VERSION_TABLE, metadata
+from mesh_itk3.lifecycle import State
 from mesh_itk3.ports import HeldByAnother, LedgerUnavailable
 from support.ledger_rows import HERE, NOW, key, later, record
 
@@ -182,11 +184,12 @@ def test_a_new_ledger_and_its_directory_are_for_their_owner_only(tmp_path):
     assert set(modes.values()) == {0o600}
 
 
-# There is one migration so far: a second, which a test writes, stands for the next program's.
-NEXT = """
+# One more migration than there is, which a test writes, stands for the next program's.
+NEXT_REVISION = "9000"
+NEXT = f"""
 import sqlalchemy as sa
 from alembic import op
-revision, down_revision = "0002", "0001"
+revision, down_revision = "{NEXT_REVISION}", "{REVISION}"
 def upgrade():
     op.add_column("message", sa.Column("next", sa.String))
 """
@@ -194,14 +197,74 @@ def upgrade():
 
 def next_program(directory, text: str = NEXT) -> Migrations:
     shutil.copytree(SHIPPED.directory, directory / "migrations", ignore=shutil.ignore_patterns("__pycache__"))
-    (directory / "migrations" / "versions" / "r0002_next.py").write_text(text)
-    return Migrations(directory / "migrations", "0002")
+    (directory / "migrations" / "versions" / "r9000_next.py").write_text(text)
+    return Migrations(directory / "migrations", NEXT_REVISION)
 
 
 def with_one_message(url: str) -> str:
     with closing(open_ledger(url, owner="old")) as ledger:
         record(ledger, 1)
     return url
+
+
+# ------------------------------------------------------------------------------------------------ from 0001 to 0002
+
+
+FIRST = Migrations(SHIPPED.directory, "0001")
+EIGHT = "2024-05-01T08:00:00.000000+00:00"
+HALF_PAST_NINE = "2024-05-01T09:30:00.000000+00:00"
+INSERT_MESSAGE = """INSERT INTO message (mailbox_id, mesh_message_id, workflow_id, kind, state, received_at, linked_message_id)
+    VALUES (:here, :name, 'W', :kind, :state, :at, :linked)"""
+INSERT_EVENT = """INSERT INTO message_event (mailbox_id, mesh_message_id, at, stage, outcome)
+    VALUES (:here, 'waits', :at, 'dispatch', 'awaiting_decision')"""
+INSERT_RESPONSE = """INSERT INTO response (local_id, mailbox_id, answered_mesh_message_id, level, response_code, state,
+    message_header_id, message_header_id_key, to_mailbox_id, workflow_id, created_at, mesh_message_id)
+    VALUES ('ours', :here, 'told', 'infrastructure', '20009', 'undelivered', 'id', 'id', 'THERE', 'W', :at, 'MESH-1')"""
+MESSAGES_OF_0001 = (
+    ("untold", "message", "rejected", None),
+    ("told", "message", "rejected", None),
+    ("waits", "message", "awaiting_decision", None),
+    ("waits-long", "message", "awaiting_decision", None),
+    ("answer", "response", "correlated", "MESH-1"),
+    ("report", "report", "uncorrelated", "MESH-9"),
+)
+
+
+def a_ledger_of_the_first_version(url: str) -> None:
+    migrate(url, NOW, FIRST)
+    database = connect(url)
+    with database.writing() as connection:
+        for name, kind, state, linked in MESSAGES_OF_0001:
+            row = {"here": HERE, "name": name, "kind": kind, "state": state, "at": EIGHT, "linked": linked}
+            connection.execute(sa.text(INSERT_MESSAGE), row)
+        connection.execute(sa.text(INSERT_EVENT), {"here": HERE, "at": HALF_PAST_NINE})
+        connection.execute(sa.text(INSERT_RESPONSE), {"here": HERE, "at": EIGHT})
+    database.close()
+
+
+def test_a_ledger_of_the_first_version_says_afterwards_who_was_not_told_and_since_when_decisions_wait(empty_url):
+    a_ledger_of_the_first_version(empty_url)
+
+    assert migrate(empty_url, NOW).upgraded
+
+    with closing(open_ledger(empty_url, owner="new")) as ledger:
+        assert [found.key.mesh_message_id for found in ledger.unseen().messages] == ["untold"]
+        assert [found.local_id for found in ledger.unseen().responses] == ["ours"]
+        waiting = {found.key.mesh_message_id: found.deferred_at for found in ledger.waiting([State.AWAITING_DECISION])}
+        assert waiting == {"waits": datetime(2024, 5, 1, 9, 30, tzinfo=UTC), "waits-long": datetime(2024, 5, 1, 8, tzinfo=UTC)}
+        assert [found.key.mesh_message_id for found in ledger.answers_to(["ours"])] == ["answer"]
+
+
+def test_a_ledger_of_the_first_version_is_copied_before_it_is_changed(tmp_path):
+    url = sqlite_url(tmp_path)
+    a_ledger_of_the_first_version(url)
+
+    backup = migrate(url, NOW).backup
+
+    assert backup.name == "ledger.db.0001.20240501T120000Z.backup"
+    with closing(sqlite3.connect(backup)) as copy:
+        assert copy.execute("SELECT count(*) FROM message").fetchone() == (6,)
+        assert copy.execute("SELECT version_num FROM mesh_itk3_schema").fetchone() == ("0001",)
 
 
 def backups(directory) -> list:
@@ -213,8 +276,8 @@ def test_an_older_ledger_is_upgraded_and_keeps_what_it_held(url, tmp_path):
 
     result = migrate(url, NOW, next_program(tmp_path))
 
-    assert (result.is_new, result.upgraded, result.revision) == (False, True, "0002")
-    assert schema_revision(url) == "0002"
+    assert (result.is_new, result.upgraded, result.revision) == (False, True, NEXT_REVISION)
+    assert schema_revision(url) == NEXT_REVISION
     database = connect(url)
     with database.reading() as connection:
         assert connection.execute(sa.text("SELECT mesh_message_id, next FROM message")).all() == [
@@ -232,11 +295,11 @@ def test_before_an_upgrade_the_file_is_copied_whole_for_its_owner_only(tmp_path)
         result = migrate(url, NOW, next_program(tmp_path))
 
     assert backups(tmp_path) == [result.backup]
-    assert result.backup.name == "ledger.db.0001.20240501T120000Z.backup"
+    assert result.backup.name == f"ledger.db.{REVISION}.20240501T120000Z.backup"
     assert stat.S_IMODE(result.backup.stat().st_mode) == 0o600
     with closing(sqlite3.connect(result.backup)) as copy:
         assert copy.execute("SELECT mesh_message_id FROM message").fetchall() == [(key(1).mesh_message_id,)]
-        assert copy.execute("SELECT version_num FROM mesh_itk3_schema").fetchone() == ("0001",)
+        assert copy.execute("SELECT version_num FROM mesh_itk3_schema").fetchone() == (REVISION,)
 
 
 def test_a_backup_can_be_opened_as_the_ledger_it_was(tmp_path):
@@ -255,7 +318,7 @@ def test_an_upgrade_that_fails_changes_nothing(url, tmp_path):
     with pytest.raises(RuntimeError):
         migrate(url, NOW, next_program(tmp_path, NEXT + '    raise RuntimeError("half way")\n'))
 
-    assert schema_revision(url) == "0001"
+    assert schema_revision(url) == REVISION
     with closing(open_ledger(url, owner="old")) as ledger:
         assert ledger.get(key(1)) is not None
 
@@ -268,11 +331,11 @@ def test_a_ledger_that_is_still_collected_into_is_not_upgraded(url, tmp_path):
         with pytest.raises(HeldByAnother):
             migrate(url, NOW, next_one)
         assert not migrate(url, NOW).upgraded
-        assert schema_revision(url) == "0001"
+        assert schema_revision(url) == REVISION
         assert backups(tmp_path) == []
         ledger.release()
 
-        assert migrate(url, NOW, next_one).revision == "0002"
+        assert migrate(url, NOW, next_one).revision == NEXT_REVISION
 
 
 def test_a_ledger_that_another_process_collects_into_is_not_upgraded(url, tmp_path):
@@ -290,7 +353,7 @@ def test_a_ledger_that_another_process_collects_into_is_not_upgraded(url, tmp_pa
         finally:
             old.kill()
 
-    assert schema_revision(url) == "0001"
+    assert schema_revision(url) == REVISION
 
 
 @pytest.mark.postgres
@@ -310,9 +373,9 @@ def test_the_lease_of_a_daemon_that_died_holds_up_an_upgrade_only_until_it_expir
 def test_a_ledger_whose_copy_cannot_be_written_is_not_upgraded(tmp_path):
     url = sqlite_url(tmp_path)
     migrate(url, NOW)
-    (tmp_path / "ledger.db.0001.20240501T120000Z.backup").mkdir()
+    (tmp_path / f"ledger.db.{REVISION}.20240501T120000Z.backup").mkdir()
 
     with pytest.raises(LedgerUnavailable, match="backed up"):
         migrate(url, NOW, next_program(tmp_path))
 
-    assert schema_revision(url) == "0001"
+    assert schema_revision(url) == REVISION

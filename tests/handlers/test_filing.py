@@ -3,6 +3,7 @@
 import base64
 import hashlib
 import json
+from dataclasses import replace
 from datetime import UTC, date, datetime
 
 import pytest
@@ -71,6 +72,13 @@ def test_a_persons_decision_to_keep_is_carried_out_without_asking_the_register(h
     filed = metadata(tmp_path)
     assert filed["patient_match"] == "decided_by_person"
     assert filed["decision"] == {"code": code.value, "by": "A. Clerk", "at": "2026-01-16T08:00:00.000Z"}
+
+
+def test_a_letter_that_the_configuration_files_at_the_deadline_does_not_say_that_a_person_decided(handler, tmp_path):
+    context = a_context(decision=BusinessCode.PATIENT_KNOWN)
+    by_deadline = replace(context, decision=replace(context.decision, is_by_person=False))
+    handler.handle(a_message(), by_deadline)
+    assert metadata(tmp_path)["patient_match"] == "decided_by_deadline"
 
 
 @pytest.mark.parametrize("code", [BusinessCode.PATIENT_NOT_KNOWN, BusinessCode.PATIENT_LEFT])

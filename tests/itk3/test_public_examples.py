@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from mesh_itk3.itk3.envelope import Caps, Reading, read_message
-from mesh_itk3.itk3.response_bundle import read_response
 from mesh_itk3.itk3.response_codes import BusinessCode, InfrastructureCode, level_of
+from mesh_itk3.itk3.response_reading import read_response
 from mesh_itk3.itk3.verdict import Facts, Strictness, judge
 
 FOLDER = os.environ.get("ITK3_EXAMPLES")

@@ -10,10 +10,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from lxml import etree
 
-from itk3.a_message import a_message, entry, event, handling
+from itk3.a_message import a_message, handling
 from mesh_itk3.itk3.envelope import Caps, read_message
-from mesh_itk3.itk3.response_bundle import ResponseIds, read_response, write_response
+from mesh_itk3.itk3.response_bundle import ResponseIds, write_response
 from mesh_itk3.itk3.response_codes import ELEMENTS, BusinessCode, InfrastructureCode, level_of
+from mesh_itk3.itk3.response_reading import read_response
 
 IDS = ResponseIds(
     bundle_id="0a0a0a0a-0000-4000-8000-000000000001",
@@ -246,59 +247,3 @@ def test_what_is_written_reads_back_the_same(code, answers, sender_reference, di
         diagnostics=diagnostics,
         asks_infrastructure_response=asks,
     )
-
-
-# --------------------------------------------------------------------------------------------- reading others'
-
-
-def somebodys_response(codes=("30001",), **header) -> bytes:
-    details = "".join(f'<issue><details><coding><code value="{code}"/></coding></details></issue>' for code in codes)
-    outcome = entry(f"<OperationOutcome>{details}</OperationOutcome>", "urn:uuid:o") if codes else ""
-    response = (
-        '<response><identifier value="theirs"/><code value="ok"/><details><reference value="urn:uuid:o"/></details></response>'
-    )
-    parts = {"event": event("ITK008M", "ITK Response"), "response": response, "focus": "", "documents": "", **header}
-    return a_message(after=outcome, **parts)
-
-
-LENIENT = {
-    "30001": (("30001",), BusinessCode.PATIENT_KNOWN),
-    "20013": (("20013",), InfrastructureCode.SUCCESS),
-    "41001 of the older standard": (("41001",), None),
-    "RC001": (("RC001",), None),
-    "an old code, then a new one": (("51001", "20009"), InfrastructureCode.PAYLOAD_VALIDATION_FAILURE),
-    "no OperationOutcome": ((), None),
-}
-
-
-@pytest.mark.parametrize("row", LENIENT)
-def test_responses_of_others_are_read_leniently(row):
-    codes, code = LENIENT[row]
-    found = read_back(somebodys_response(codes))
-    assert (found.code, found.answers, found.response_code) == (code, "theirs", "ok")
-    assert found.level == (level_of(code) if code else None)
-
-
-def test_a_response_to_something_unreadable_answers_nothing_that_could_be_looked_up():
-    response = '<response><identifier value="UNREADABLE-IN-ORIGINAL-MESSAGE"/><code value="fatal-error"/></response>'
-    assert read_back(somebodys_response(response=response)).answers is None
-
-
-def test_a_response_without_flags_has_none():
-    specification = handling(BusAckRequested=None, InfAckRequested=None)
-    found = read_back(somebodys_response(specification=specification))
-    assert (found.bus_ack, found.inf_ack) == (None, None)
-
-
-def test_a_response_element_makes_a_response_whatever_the_event():
-    assert read_back(somebodys_response(event=event("other"))).answers == "theirs"
-
-
-def test_a_letter_is_no_response():
-    assert read_response(read_message(a_message(), Caps())) is None
-    assert read_response(read_message(b"garbage", Caps())) is None
-
-
-def test_a_broken_response_is_still_known_for_one():
-    found = read_response(read_message(somebodys_response()[:-20], Caps()))
-    assert (found.answers, found.code) == ("theirs", None)

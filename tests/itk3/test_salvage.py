@@ -8,6 +8,7 @@ import tracemalloc
 import pytest
 
 from itk3.a_message import (
+    FHIR,
     HEADER_ID,
     a_message,
     composition,
@@ -50,7 +51,14 @@ JSON_LAST = in_json(LAST)
 PREFIXED = FIRST.replace(b"<", b"<f:").replace(b"<f:/", b"</f:").replace(b"<f:?", b"<?").replace(b"xmlns=", b"xmlns:f=")
 UNDECLARED = FIRST.replace(b' encoding="UTF-8"', b"")
 
+ALONE = message_header(specification=SPECIFICATION).replace("<MessageHeader>", f'<MessageHeader xmlns="{FHIR}">').encode()
+PARCEL = FIRST.replace(b"<Bundle xmlns", b"<Parcel xmlns", 1)[: -len(b"</Bundle>")] + b"</Parcel>"
+
 DAMAGES = {
+    "a header alone": ALONE,
+    "a header alone, cut off": ALONE[:-40],
+    "a header alone, in JSON": json.dumps(json.loads(JSON_FIRST)["entry"][0]["resource"]).encode(),
+    "in what is no Bundle": PARCEL,
     "truncated after the header": FIRST[: FIRST.index(b"</MessageHeader>") + 40],
     "truncated in the payload": FIRST[:-30],
     "unclosed element in the narrative": a_message(specification=SPECIFICATION, documents=BROKEN),

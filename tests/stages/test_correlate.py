@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import UTC, datetime
 
 import pytest
 
 from mesh_itk3.itk3.envelope import Caps, read_message
-from mesh_itk3.itk3.response_bundle import ResponseIds, read_response, write_response
-from mesh_itk3.itk3.response_codes import response_code_of
+from mesh_itk3.itk3.response_reading import read_response
 from mesh_itk3.lifecycle import ResponseState, State
 from mesh_itk3.simulator.messages import a_message
 from mesh_itk3.stages.correlate import correlate
@@ -17,24 +15,8 @@ from mesh_itk3.stages.dispatch import dispatch
 from mesh_itk3.stages.interpret import interpret
 from mesh_itk3.stages.respond import respond
 from support.fake_mailbox import FakeMailbox, a_mesh_message, a_report
+from support.responses import a_response
 from support.stage_world import ACK_WORKFLOW, a_small_daemon
-
-
-def a_response(answers="66666666-0000-4000-8000-000000000001", code="30001", *, number=1, asks=False):
-    """An ITK008M as a hospital or practice would send it."""
-    ids = ResponseIds(*(f"{number:08d}-0000-4000-8000-00000000000{n}" for n in range(5)))
-    return write_response(
-        code=response_code_of(code),
-        issue_code=None,
-        diagnostics=None,
-        ids=ids,
-        now=datetime(2026, 3, 2, tzinfo=UTC),
-        mailbox_id="X26ABC1",
-        ods_code="RA9",
-        answers=answers,
-        sender_reference="None",
-        asks_infrastructure_response=asks,
-    )
 
 
 def incoming(tmp_path, *messages, **collector):

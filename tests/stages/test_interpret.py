@@ -6,7 +6,7 @@ import pytest
 
 from mesh_itk3.handler import InfrastructureCode, Refuse
 from mesh_itk3.itk3.envelope import Caps, read_message
-from mesh_itk3.itk3.response_bundle import read_response
+from mesh_itk3.itk3.response_reading import read_response
 from mesh_itk3.itk3.verdict import Strictness
 from mesh_itk3.lifecycle import State
 from mesh_itk3.ports import Kind

@@ -9,7 +9,8 @@ from mesh_itk3.ports import CredentialsRejected, LookUpUnsupported, MailboxUnava
 from mesh_itk3.simulator.messages import a_message
 from mesh_itk3.stages.dispatch import dispatch
 from mesh_itk3.stages.interpret import interpret
-from mesh_itk3.stages.respond import respond, track
+from mesh_itk3.stages.respond import respond
+from mesh_itk3.stages.track import track
 from support.fake_mailbox import FakeMailbox, a_mesh_message
 from support.stage_world import a_small_daemon
 

@@ -41,6 +41,10 @@ def _print_lines(found: Iterable[tuple[MessageRecord, Sequence[ResponseRecord]]]
         say(message_line(record))
         if record.reason:
             say(f"    {say_reason(record.reason, reason_text(registry, record.handler, record.reason))}")
+        if record.sender_not_told:
+            say("    the sender has not been told")
+        if record.answers_local_id:
+            say(shown(f"    {record.response_code or record.kind} to our response {record.answers_local_id}"))
         for response in responses:
             say(f"    {response_line(response)}")
     if nothing:
@@ -66,5 +70,6 @@ def say_reason(word: str, text: str | None) -> str:
 
 def response_line(response: ResponseRecord) -> str:
     """What a sender was told, and whether it has arrived."""
-    because = f" ({response.reason})" if response.reason else ""
+    why = ", MESH code ".join(filter(None, (response.reason, response.status_code)))
+    because = f" ({why})" if why else ""
     return shown(f"{response.level} response {response.response_code} to {response.to_mailbox_id}: {response.state}{because}")

@@ -9,16 +9,14 @@ from pathlib import Path
 from mesh_itk3 import events
 from mesh_itk3.commands.console import CommandRefused, Exit, print_json, say, shown
 from mesh_itk3.commands.one_message import find_one
+from mesh_itk3.commands.one_person import person
 from mesh_itk3.commands.opened import existing_ledger, read_settings
 from mesh_itk3.commands.rows import message_row
 from mesh_itk3.itk3.response_codes import ELEMENTS, BusinessCode
-from mesh_itk3.lifecycle import Move, State, state_after
-from mesh_itk3.ports import Changes, Entry, Ledger, LedgerConflict, MessageRecord, Step
-from mesh_itk3.reasons import Reason
+from mesh_itk3.lifecycle import State
+from mesh_itk3.ports import Ledger, LedgerConflict, MessageRecord
 from mesh_itk3.registry import Registry, registry_of
-
-LONGEST_NAME = 100
-"""Characters of `--by`; a guess: a name or a smartcard id is shorter."""
+from mesh_itk3.stages.decide import STAGE, decision
 
 
 def record_decision(
@@ -32,11 +30,11 @@ def record_decision(
     as_json: bool,
 ) -> int:
     """Records who decided what; durable on return. Filing and answering are the daemon's."""
-    who = _person(by)
+    who = person(by)
     settings = read_settings(config, credentials, needs_secrets=False)
     registry = registry_of(settings)
     with existing_ledger(settings) as ledger:
-        found = find_one(ledger, identifier, mailbox_id=mailbox_id, acts_on=frozenset({State.AWAITING_DECISION}))
+        found = find_one(ledger, identifier, mailbox_id=mailbox_id, acts_on=_waits)
         _check_waiting(found)
         decided = _allowed_code(code, found, registry)
         record = _decide(ledger, found, decided, who)
@@ -49,15 +47,12 @@ def record_decision(
     return Exit.DONE
 
 
-def _person(by: str) -> str:
-    who = by.strip()
-    if not who or len(who) > LONGEST_NAME or not who.isprintable():
-        raise CommandRefused(f"--by must name the person who decided, in at most {LONGEST_NAME} plain characters")
-    return who
+def _waits(record: MessageRecord) -> bool:
+    return record.state is State.AWAITING_DECISION
 
 
 def _check_waiting(record: MessageRecord) -> None:
-    if record.state is State.AWAITING_DECISION:
+    if _waits(record):
         return
     decided = f"; {record.decided_by} has decided {record.decision_code}" if record.decision_code else ""
     raise CommandRefused(f"{record.key.mesh_message_id} does not wait for a decision: it is {record.state}{decided}")
@@ -95,27 +90,9 @@ def _decide(ledger: Ledger, record: MessageRecord, code: BusinessCode, who: str)
         message_header_id=record.message_header_id,
         workflow_id=record.workflow_id,
         handler=record.handler,
-        stage="decide",
+        stage=STAGE,
         outcome="decided",
         response_code=code.value,
         actor=who,
     )
     return ledger.get(record.key) or record
-
-
-def decision(record: MessageRecord, code: BusinessCode, who: str, now: datetime) -> Step:
-    """The step that records a decision. The attempts begin anew: what the handler could not do before, it may now."""
-    return Step(
-        key=record.key,
-        old=State.AWAITING_DECISION,
-        new=state_after(State.AWAITING_DECISION, Move.DECIDE),
-        entry=Entry(at=now, stage="decide", outcome="decided", response_code=code.value, reason=Reason.PERSON_DECIDED, who=who),
-        changes=Changes(
-            decision_code=code.value,
-            decided_by=who,
-            decided_at=now,
-            reason=Reason.PERSON_DECIDED,
-            attempts=0,
-            due_at=None,
-        ),
-    )

@@ -75,6 +75,12 @@ def _progress(record: MessageRecord) -> dict[str, Any]:
         "finished_at": instant(record.finished_at),
         "duplicate_of": record.duplicate_of,
         "differs_from_first": record.differs_from_first,
+        "sender_not_told": record.sender_not_told,
+        "seen_at": instant(record.seen_at),
+        "seen_by": record.seen_by,
+        "deferred_at": instant(record.deferred_at),
+        "reminded_at": instant(record.reminded_at),
+        "answers_local_id": record.answers_local_id,
         "warnings": list(record.warnings),
     }
 
@@ -95,6 +101,21 @@ def response_row(response: ResponseRecord) -> dict[str, Any]:
         "due_at": instant(response.due_at),
         "attempts": response.attempts,
         "reason": response.reason,
+        "status_code": response.status_code,
+        "raised_at": instant(response.raised_at),
+        "seen_at": instant(response.seen_at),
+    }
+
+
+def answer_row(answer: MessageRecord) -> dict[str, Any]:
+    """One response or report that came in about a response of ours."""
+    return {
+        "mesh_message_id": answer.key.mesh_message_id,
+        "kind": answer.kind.value,
+        "answers_local_id": answer.answers_local_id,
+        "message_header_id": answer.message_header_id,
+        "response_code": answer.response_code,
+        "received_at": instant(answer.received_at),
     }
 
 

@@ -11,9 +11,11 @@ from typing import Any
 from mesh_itk3 import __version__
 from mesh_itk3.adapters.ledger import schema_revision
 from mesh_itk3.commands.console import Exit, counted, instant, print_json, print_table, say, shown
+from mesh_itk3.commands.one_message import MOST_LISTED
 from mesh_itk3.commands.opened import existing_ledger, read_settings
+from mesh_itk3.commands.rows import response_row
 from mesh_itk3.lifecycle import State
-from mesh_itk3.ports import Ledger, MailboxState, MessageKey, Overview
+from mesh_itk3.ports import Ledger, MailboxState, MessageKey, Overview, ResponseRecord
 from mesh_itk3.registry import Found, Registry, registry_of
 from mesh_itk3.settings import Settings
 
@@ -37,7 +39,7 @@ def show_status(config: Path, credentials: Path | None, *, as_json: bool) -> int
 
 def overall(settings: Settings, registry: Registry, ledger: Ledger, now: datetime) -> dict[str, Any]:
     """Everything that `status` says. The keys are a contract; new ones may be added."""
-    overview = ledger.overview(now)
+    overview, unseen = ledger.overview(now), ledger.unseen()
     return {
         "version": __version__,
         "at": instant(now),
@@ -45,7 +47,10 @@ def overall(settings: Settings, registry: Registry, ledger: Ledger, now: datetim
         "messages": _totals(overview.messages),
         "responses": _totals(overview.responses),
         **{state.value: _waiting(overview, state, now) for state in NEEDS_A_PERSON},
-        "differing_duplicates": [_key(key) for key in overview.differing_duplicates],
+        "overdue_decisions": _overdue_decisions(settings, ledger, now),
+        "sender_not_told": [_key(each.key) for each in unseen.messages if each.sender_not_told],
+        "differing_duplicates": [_key(each.key) for each in unseen.messages if each.differs_from_first],
+        "failed_responses": [_failed(each) for each in unseen.responses],
         "handlers": [_handler(found) for found in registry.all],
     }
 
@@ -80,6 +85,17 @@ def _waiting(overview: Overview, state: State, now: datetime) -> dict[str, Any]:
 
 def _key(key: MessageKey) -> dict[str, str]:
     return {"mailbox_id": key.mailbox_id, "mesh_message_id": key.mesh_message_id}
+
+
+def _overdue_decisions(settings: Settings, ledger: Ledger, now: datetime) -> int:
+    rules = settings.decisions.rules
+    waiting = ledger.waiting([State.AWAITING_DECISION])
+    return sum(rules.ends_at(record.deferred_at or record.received_at) <= now for record in waiting)
+
+
+def _failed(response: ResponseRecord) -> dict[str, Any]:
+    row = response_row(response)
+    return {**_key(response.key), **{name: row[name] for name in ("level", "response_code", "state", "reason", "status_code")}}
 
 
 def _handler(found: Found) -> dict[str, Any]:
@@ -147,20 +163,37 @@ def _needs(document: Mapping[str, Any]) -> Iterator[str]:
     lines = []
     if waiting["count"]:
         lines.append(f"for a person: {counted(waiting['count'], 'message')}, the oldest since {_age(waiting['oldest_age_s'])}")
-        lines.append("    mesh-itk3 messages --state awaiting_decision, then mesh-itk3 respond ID CODE --by WHO")
+        if overdue := document["overdue_decisions"]:
+            lines[-1] += f"; {overdue} past the deadline"
+        lines.append("    mesh-itk3 owed, then mesh-itk3 respond ID CODE --by WHO")
     if parked["count"]:
         lines.append(f"parked: {counted(parked['count'], 'message')}, the oldest since {_age(parked['oldest_age_s'])}")
         lines.append("    mesh-itk3 messages --state parked, then mesh-itk3 trace ID")
-    for state, what in (("parked", "not sent"), ("undelivered", "not delivered")):
-        if document["responses"].get(state):
-            lines.append(f"{what}: {counted(document['responses'][state], 'response')}; the senders have not been told")
-    lines += [
-        f"duplicate {one['mesh_message_id']} in {one['mailbox_id']} differs from its first"
-        for one in document["differing_duplicates"]
-    ]
+    lines += _unseen(document)
     if owed := document["responses"].get("owed"):
         lines.append(f"still to be sent: {counted(owed, 'response')}")
     yield from lines or ["nothing needs a person"]
+
+
+def _unseen(document: Mapping[str, Any]) -> Iterator[str]:
+    """What stands until somebody says that they have seen it."""
+    stands = [
+        *(f"refused, and its sender not told: {_named(one)}" for one in document["sender_not_told"]),
+        *(f"duplicate {_named(one)} differs from its first" for one in document["differing_duplicates"]),
+        *(
+            f"{one['level']} response {one['response_code']} to {_named(one)}: {one['reason'] or one['state']}"
+            for one in document["failed_responses"]
+        ),
+    ]
+    yield from stands[:MOST_LISTED]
+    if len(stands) > MOST_LISTED:
+        yield f"and {len(stands) - MOST_LISTED} more: mesh-itk3 status --json"
+    if stands:
+        yield "    mesh-itk3 trace ID, then mesh-itk3 seen ID --by WHO"
+
+
+def _named(one: Mapping[str, Any]) -> str:
+    return f"{one['mesh_message_id']} in {one['mailbox_id']}"
 
 
 def _age(seconds: int | None) -> str:

@@ -9,9 +9,8 @@ from mesh_itk3.commands.console import Exit, print_json, say, say_moment, shown
 from mesh_itk3.commands.messages import response_line, say_reason
 from mesh_itk3.commands.one_message import find_one
 from mesh_itk3.commands.opened import existing_ledger, read_settings
-from mesh_itk3.commands.rows import entry_reason_text, entry_row, message_row, reason_text
+from mesh_itk3.commands.rows import answer_row, entry_reason_text, entry_row, message_row, reason_text
 from mesh_itk3.itk3.response_codes import ELEMENTS, response_code_of
-from mesh_itk3.lifecycle import State
 from mesh_itk3.ports import Entry, MessageRecord, ResponseRecord
 from mesh_itk3.registry import Registry, registry_of
 
@@ -21,16 +20,20 @@ def show_trace(config: Path, credentials: Path | None, identifier: str, *, mailb
     settings = read_settings(config, credentials, needs_secrets=False)
     registry = registry_of(settings)
     with existing_ledger(settings) as ledger:
-        record = find_one(ledger, identifier, mailbox_id=mailbox_id, acts_on=frozenset(State))
+        record = find_one(ledger, identifier, mailbox_id=mailbox_id, acts_on=lambda _: True)
         timeline = ledger.timeline(record.key)
         responses = ledger.responses_to(record.key)
+        answers = ledger.answers_to([response.local_id for response in responses])
     file = settings.payloads.directory / record.payload.name if record.payload else None
     if as_json:
         row = message_row(record, responses, registry)
         steps = [entry_row(entry, record.handler, registry) for entry in timeline]
-        print_json({**row, "payload_file": file and str(file), "timeline": steps})
+        answered_by = [answer_row(answer) for answer in answers]
+        print_json({**row, "payload_file": file and str(file), "timeline": steps, "answered_by": answered_by})
         return Exit.DONE
-    for line in _story(record, file, timeline, responses, registry):
+    for line in _story(record, file, timeline, registry):
+        say(line)
+    for line in _conversation(responses, answers):
         say(line)
     return Exit.DONE
 
@@ -39,7 +42,6 @@ def _story(
     record: MessageRecord,
     file: Path | None,
     timeline: Sequence[Entry],
-    responses: Sequence[ResponseRecord],
     registry: Registry,
 ) -> Iterator[str]:
     yield shown(f"message      {record.key.mesh_message_id} in mailbox {record.key.mailbox_id}")
@@ -54,14 +56,27 @@ def _story(
     if record.duplicate_of:
         differs = ", whose bytes differ" if record.differs_from_first else ""
         yield shown(f"duplicate of {record.duplicate_of}{differs}")
+    if record.sender_not_told:
+        yield "sender       not told that it was refused"
+    if record.seen_at:
+        yield shown(f"seen         {say_moment(record.seen_at)} by {record.seen_by}")
+    if record.answers_local_id:
+        yield shown(f"answers      our response {record.answers_local_id}")
     if record.warnings:
         yield shown(f"waived       {', '.join(record.warnings)}")
     yield ""
     for entry in timeline:
         yield shown(_entry_line(entry, entry_reason_text(registry, record.handler, entry)))
     yield ""
+
+
+def _conversation(responses: Sequence[ResponseRecord], answers: Sequence[MessageRecord]) -> Iterator[str]:
+    """What the sender was told, and what came back about it."""
     for response in responses:
         yield response_line(response)
+        for answer in (each for each in answers if each.answers_local_id == response.local_id):
+            code = say_code(answer.response_code) if answer.response_code else "-"
+            yield shown(f"    {answer.kind} {answer.key.mesh_message_id} {say_moment(answer.received_at)}: {code}")
     if not responses:
         yield "no responses"
 

@@ -141,9 +141,16 @@ def read_message(raw: bytes, caps: Caps) -> Reading:
         header = salvage_header((raw,), caps.max_header_bytes)
         return Reading(header, None, (Fault(InfrastructureCode.UNREADABLE_MESSAGE, fault.rule, fault.where),))
     if root.tag != xml.IN_FHIR + "Bundle":
-        header = salvage_header((raw,), caps.max_header_bytes)
+        header = _header_without_bundle(root, raw, caps)
         return Reading(header, None, (_header_fault("not_a_bundle", "Bundle", "structure"),))
     return _read_bundle(root, form)
+
+
+def _header_without_bundle(root: etree._Element, raw: bytes, caps: Caps) -> MessageHeader:
+    """A header that stands alone, or in what should have been a Bundle, still says who is answered, and whether at all."""
+    if root.tag == xml.IN_FHIR + "MessageHeader":
+        return read_message_header(root, None, "MessageHeader")
+    return salvage_header((raw,), caps.max_header_bytes)
 
 
 def read_oversize(chunks: Iterable[bytes], caps: Caps) -> Reading:

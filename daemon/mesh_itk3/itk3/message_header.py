@@ -52,7 +52,8 @@ class MessageHeader:
     response_code: str | None = None
     """Of a response: `ok`, `transient-error` or `fatal-error`."""
     outcome_codes: tuple[str, ...] = ()
-    """Of a response: the codes in its OperationOutcomes, the one that response.details names first."""
+    """Of a response: the codes in its OperationOutcomes, the one that response.details names first; where none is coded,
+    their texts."""
     where: str = "Bundle.entry[0].resource"
     """Path of the MessageHeader."""
     padded: tuple[str, ...] = ()
@@ -100,19 +101,21 @@ def read_message_header(element: etree._Element, bundle: _Entries | None, where:
         focus=xml.value(element, "focus/reference"),
         response_identifier=xml.value(element, "response/identifier"),
         response_code=xml.value(element, "response/code"),
-        outcome_codes=_outcome_codes(xml.value(element, "response/details/reference"), bundle),
+        outcome_codes=_outcome_codes(element, bundle),
         where=where,
         padded=tuple(padded),
     )
 
 
-def _outcome_codes(details: str | None, bundle: _Entries | None) -> tuple[str, ...]:
-    if bundle is None:
-        return ()
-    named = bundle.resolve(details)
-    outcomes = [entry for entry in bundle.entries if entry.type == "OperationOutcome"]
-    outcomes.sort(key=lambda outcome: named is None or outcome.element is not named.element)
-    return tuple(code for outcome in outcomes for code in outcome.values("issue/details/coding/code"))
+def _outcome_codes(element: etree._Element, bundle: _Entries | None) -> tuple[str, ...]:
+    outcomes = [entry for entry in bundle.entries if entry.type == "OperationOutcome"] if bundle else []
+    if outcomes and bundle:
+        named = bundle.resolve(xml.value(element, "response/details/reference"))
+        outcomes.sort(key=lambda outcome: named is None or outcome.element is not named.element)
+    # Where the standard has it; then where older systems have put it.
+    coded = [code for outcome in outcomes for code in outcome.values("issue/details/coding/code")]
+    coded += xml.values(element, "contained/OperationOutcome/issue/details/coding/code")
+    return tuple(coded or [text for outcome in outcomes for text in outcome.values("issue/details/text")])
 
 
 def _measured(element: etree._Element) -> tuple[dict[str, str], list[str]]:

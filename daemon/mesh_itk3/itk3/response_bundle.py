@@ -1,4 +1,4 @@
-"""Writes and reads ITK008M, the response message. PURE; what is written is drawn once and kept, so resends are identical.
+"""Writes ITK008M, the response message. PURE; what is written is drawn once and kept, so resends are identical.
 
 Sources: ITK3 Distribution 2.10.0 (profiles ITK-Message-Bundle-1, ITK-MessageHeader-2, ITK-Response-OperationOutcome-1),
 GP Connect Messaging 1.6.0 (GPCM-SD-CS-054 to -059, GPCM-SD-042) and the harness checks GP-GFR-18 and -19.
@@ -15,17 +15,9 @@ from typing import Any, Final
 from lxml import etree
 
 from mesh_itk3.itk3 import handling_specification, message_definitions, xml
-from mesh_itk3.itk3.envelope import Reading
 from mesh_itk3.itk3.message_header import EVENT_SYSTEM, FHIR_ID, RESPONSE_EVENT, normalise_id
 from mesh_itk3.itk3.resource import ODS_SYSTEMS
-from mesh_itk3.itk3.response_codes import (
-    ELEMENTS,
-    RESPONSE_CODES_SYSTEM,
-    Level,
-    ResponseCode,
-    level_of,
-    response_code_of,
-)
+from mesh_itk3.itk3.response_codes import ELEMENTS, RESPONSE_CODES_SYSTEM, ResponseCode
 
 UNREADABLE: Final = "UNREADABLE-IN-ORIGINAL-MESSAGE"
 """Fixed by the page explore_response_examples, under 10009."""
@@ -218,46 +210,3 @@ def _echo(sender_reference: str | None) -> str:
 
 def _legal(diagnostics: str | None) -> str:
     return _NOT_ON_ONE_LINE.sub(" ", diagnostics or "").strip()[:_MAX_DIAGNOSTICS]
-
-
-# ------------------------------------------------------------------------------------------- reading
-
-
-@dataclass(frozen=True, slots=True)
-class ResponseReading:
-    """An ITK008M that we received, read leniently: what cannot be read is None."""
-
-    message_header_id: str | None
-    answers: str | None
-    """The MessageHeader.id that it answers, as written; None also for the fixed string for unreadable ones."""
-    sender_reference: str | None
-    code: ResponseCode | None
-    """None: no OperationOutcome, or a code of an older standard (41001, RC001 …)."""
-    level: Level | None
-    response_code: str | None
-    """MessageHeader.response.code: `ok`, `transient-error` or `fatal-error`."""
-    bus_ack: bool | None
-    inf_ack: bool | None
-    sender_ods_codes: tuple[str, ...] = ()
-
-
-def read_response(reading: Reading) -> ResponseReading | None:
-    """What a received response says; None where the message is no response at all.
-
-    Nothing but the header's event or its `response` element makes it one: older senders leave out everything else.
-    """
-    header = reading.header
-    if not header.is_response and header.response_identifier is None:
-        return None
-    code = next((found for text in header.outcome_codes if (found := response_code_of(text))), None)
-    return ResponseReading(
-        message_header_id=header.message_header_id,
-        answers=None if header.response_identifier == UNREADABLE else header.response_identifier,
-        sender_reference=header.handling.sender_reference.value,
-        code=code,
-        level=level_of(code) if code else None,
-        response_code=header.response_code,
-        bus_ack=header.handling.bus_ack,
-        inf_ack=header.handling.inf_ack,
-        sender_ods_codes=header.sender_ods_codes,
-    )

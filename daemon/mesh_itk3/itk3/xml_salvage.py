@@ -157,8 +157,12 @@ class XmlScanner:
             self._open_count[name] += 1
 
     def _path(self) -> tuple[bytes, ...]:
-        """The open elements from the outermost Bundle on; what stands around a Bundle does not matter."""
-        if len(self._open) > 2 * len(_TO_HEADER) or b"Bundle" not in self._open:
+        """The open elements from the outermost Bundle on; what stands around a Bundle does not matter. Where there is none, a
+        header that stands alone, or where one stands in a Bundle, is at its place: it may still be an ITK008M.
+        """
+        if b"Bundle" not in self._open[: 2 * len(_TO_HEADER)]:
+            return _TO_HEADER if tuple(self._open[1:]) in ((), _TO_HEADER[1:]) and len(self._open) != 1 else ()
+        if len(self._open) > 2 * len(_TO_HEADER):
             return ()
         return tuple(self._open[self._open.index(b"Bundle") :])
 

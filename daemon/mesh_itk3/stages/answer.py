@@ -42,6 +42,7 @@ def write(
         ods_code=world.practices[record.key.mailbox_id].ods_code,
         answers=header.message_header_id,
         sender_reference=header.handling.sender_reference.value,
+        asks_infrastructure_response=level_of(code) == "business" and record.workflow_id in world.full_acknowledgement,
     )
     response = NewResponse(
         level=level_of(code),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
@@ -21,6 +22,7 @@ from mesh_itk3.ports import (
     LedgerUnavailable,
     MessageRecord,
     PayloadMissing,
+    ResponseRecord,
     ResponseStep,
     Step,
     StepRefused,
@@ -33,6 +35,8 @@ from mesh_itk3.stages.world import World
 WAIT_FOR_DISK = timedelta(minutes=1)
 COMMIT_EVERY_S = 0.5
 """What is finished is committed at least this often: a slow message does not hold back the others' answers."""
+
+_MESH_CODE = re.compile(r"[A-Za-z0-9_-]{1,32}")
 
 AnyStep = TypeVar("AnyStep", Step, ResponseStep)
 Said = tuple[tuple[Event, Mapping[str, Any]], ...]
@@ -209,6 +213,24 @@ def ids(record: MessageRecord, message_header_id: str | None = None) -> dict[str
         "workflow_id": record.workflow_id,
         "message_header_id": id_for_ledger(message_header_id or record.message_header_id),
     }
+
+
+def response_ids(record: ResponseRecord, stage: str) -> dict[str, str | None]:
+    """The same for a response of ours."""
+    return {
+        "mailbox_id": record.key.mailbox_id,
+        "mesh_message_id": record.key.mesh_message_id,
+        "workflow_id": record.workflow_id,
+        "local_id": record.local_id,
+        "level": record.level,
+        "response_code": record.response_code,
+        "stage": stage,
+    }
+
+
+def mesh_code(text: str | None) -> str | None:
+    """A status code of MESH as ledger and log may hold it: codes are short words such as `14` or `EPL-151`."""
+    return text if text and _MESH_CODE.fullmatch(text) else None
 
 
 def milliseconds(world: World, started: float) -> float:

@@ -4,19 +4,22 @@ two systems that answer each other's answers never stop (design rule 11).
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 
 from mesh_itk3 import events
-from mesh_itk3.itk3.response_bundle import ResponseReading, read_response
-from mesh_itk3.itk3.response_codes import InfrastructureCode, level_of, response_code_of
+from mesh_itk3.itk3.response_codes import InfrastructureCode
+from mesh_itk3.itk3.response_reading import ResponseReading, read_response
 from mesh_itk3.lifecycle import RESPONSE_TRANSITIONS, Move, ResponseState, State, state_after
 from mesh_itk3.ports import (
     Changes,
     Entry,
     Kind,
+    LedgerConflict,
     MessageRecord,
     NewResponse,
+    PayloadMissing,
     ResponseChanges,
     ResponseRecord,
     ResponseStep,
@@ -24,11 +27,14 @@ from mesh_itk3.ports import (
 )
 from mesh_itk3.reasons import Reason
 from mesh_itk3.stages import answer
-from mesh_itk3.stages.attempt import Outcome, commit, id_for_ledger, ids, milliseconds, take, work_through
+from mesh_itk3.stages.attempt import Outcome, id_for_ledger, ids, milliseconds, response_ids, take, work_through
 from mesh_itk3.stages.read import read
+from mesh_itk3.stages.track import undelivered
 from mesh_itk3.stages.world import World
 
 STAGE = "correlate"
+TRIES = 5
+"""Of noting on a response of ours what came in about it, against a stage that moves it at the same time."""
 _MAY_BE_UNDELIVERED = frozenset(old for old, new in RESPONSE_TRANSITIONS if new is ResponseState.UNDELIVERED)
 
 
@@ -42,7 +48,10 @@ class Found:
     response_code: str | None = None
     message_header_id: str | None = None
     owed: tuple[NewResponse, ...] = ()
-    undelivered: bool = False
+    fault: Reason | None = None
+    """Why the one whom we answered does not know our answer, where this says so."""
+    status_code: str | None = None
+    """Of a report: MESH's code."""
 
 
 def correlate(world: World, *, limit: int = 50) -> int:
@@ -56,8 +65,8 @@ def correlate(world: World, *, limit: int = 50) -> int:
 def _correlate_one(world: World, record: MessageRecord) -> Outcome[Step]:
     started = world.clock.monotonic()
     found = _report(world, record) if record.kind is Kind.REPORT else _response(world, record)
-    if found.undelivered and found.ours is not None:
-        _mark_undelivered(world, found.ours)
+    if found.fault and found.ours is not None:
+        _raise(world, found.ours, found)
     step = _step(world, record, found)
     said = {
         **ids(record, found.message_header_id),
@@ -74,11 +83,17 @@ def _correlate_one(world: World, record: MessageRecord) -> Outcome[Step]:
 
 def _report(world: World, record: MessageRecord) -> Found:
     """A REPORT has no body: it names the failed message by MESH id and local id."""
-    ours = world.ledger.response_by(mesh_message_id=record.linked_message_id) if record.linked_message_id else None
-    if ours is None and record.local_id:
-        ours = world.ledger.response_by(local_id=record.local_id)
-    reason = Reason.ANSWERS_OURS if ours else Reason.ANSWERS_NOTHING
-    return Found(ours=ours, reason=reason, undelivered=ours is not None)
+    ours = _ours(world, record, mesh_message_id=record.linked_message_id) or _ours(world, record, local_id=record.local_id)
+    if ours is None:
+        return Found(None, Reason.ANSWERS_NOTHING)
+    return Found(ours, Reason.ANSWERS_OURS, fault=Reason.REPORTED_UNDELIVERED, status_code=_status_code(world, record))
+
+
+def _status_code(world: World, record: MessageRecord) -> str | None:
+    """Stands among the report's MESH headers; that it is undelivered is certain without."""
+    with suppress(PayloadMissing):
+        return world.payloads.headers(record.payload.name).status_code if record.payload else None
+    return None
 
 
 def _response(world: World, record: MessageRecord) -> Found:
@@ -87,27 +102,41 @@ def _response(world: World, record: MessageRecord) -> Found:
     response = read_response(reading)
     if response is None:
         return Found(None, Reason.NOT_A_RESPONSE, message_header_id=reading.header.message_header_id)
-    ours = world.ledger.response_by(message_header_id=response.answers) if response.answers else None
+    ours = _answered(world, record, response)
     is_left = ours is None and world.practices[record.key.mailbox_id].leaves_uncorrelated
     is_asked = not is_left and _asks_for_a_response(response) and not _is_answered(world, record, response)
     owed = answer.write(world, record, reading.header, InfrastructureCode.SUCCESS) if is_asked else ()
     return Found(
         ours=ours,
         reason=Reason.ANSWERS_OURS if ours else Reason.ANSWERS_NOTHING,
-        response_code=id_for_ledger(response.code),
+        response_code=response.said,
         message_header_id=response.message_header_id,
         owed=owed,
+        fault=Reason.REFUSED_BY_RECEIVER if response.is_negative else None,
     )
+
+
+def _answered(world: World, record: MessageRecord, response: ResponseReading) -> ResponseRecord | None:
+    """By the id that it quotes; where it quotes none that can be read, by its local id, into which the NHS test harness
+    and older systems write the id of what they answer. SenderReference names nothing: what we send repeats the other's.
+    """
+    if response.answers:
+        return _ours(world, record, message_header_id=response.answers)
+    local_id = (record.local_id or "").removeprefix("infAck-").removeprefix("busAck-")
+    return _ours(world, record, message_header_id=local_id or None)
+
+
+def _ours(world: World, record: MessageRecord, **named: str | None) -> ResponseRecord | None:
+    """The response of ours that this id names, if the mailbox that sent it is the one where this came in."""
+    found = world.ledger.response_by(**named) if all(named.values()) else None
+    return found if found is not None and found.key.mailbox_id == record.key.mailbox_id else None
 
 
 def _asks_for_a_response(response: ResponseReading) -> bool:
     """Full acknowledgement: a readable business response whose InfAckRequested is readably true. An unreadable flag
     counts as not asked here, and an infrastructure response is never answered.
     """
-    code = response_code_of(response.code) if response.code else None
-    if code is None or id_for_ledger(response.message_header_id) is None:
-        return False
-    return level_of(code) == "business" and response.inf_ack is True
+    return response.level == "business" and response.inf_ack is True and id_for_ledger(response.message_header_id) is not None
 
 
 def _is_answered(world: World, record: MessageRecord, response: ResponseReading) -> bool:
@@ -130,6 +159,7 @@ def _step(world: World, record: MessageRecord, found: Found) -> Step:
             response_code=found.response_code,
             reason=found.reason,
             linked_message_id=found.ours.mesh_message_id if found.ours else record.linked_message_id,
+            answers_local_id=found.ours.local_id if found.ours else None,
             finished_at=now,
             accepted_at=now if found.owed else None,  # what "answered before" is known by
             due_at=None,
@@ -145,31 +175,35 @@ def _step(world: World, record: MessageRecord, found: Found) -> Step:
     )
 
 
-def _mark_undelivered(world: World, ours: ResponseRecord) -> None:
-    """MESH could not deliver a response of ours: its sender has not been told, and an operator has to know. Safe to
-    repeat after a crash.
+def _raise(world: World, ours: ResponseRecord, found: Found) -> None:
+    """The one whom we answered does not know our answer, and an operator has to know that. Safe to repeat after a crash.
+    Where another stage moves the response at this moment it is read again: this must not be lost.
     """
-    if ours.state not in _MAY_BE_UNDELIVERED:
+    current: ResponseRecord | None = ours
+    for _ in range(TRIES):
+        outcome = _raised(world, current, found) if current else None
+        if outcome is None:
+            return
+        try:
+            world.ledger.apply_responses([outcome.step])
+        except LedgerConflict:
+            current = world.ledger.response_by(local_id=ours.local_id)
+            continue
+        for event, fields in outcome.said:
+            events.emit(event, **fields)
         return
+    raise LedgerConflict(ours.local_id)
+
+
+def _raised(world: World, ours: ResponseRecord, found: Found) -> Outcome[ResponseStep] | None:
+    """None: that is known already."""
     now = world.clock.now()
-    step = ResponseStep(
-        local_id=ours.local_id,
-        old=ours.state,
-        new=ResponseState.UNDELIVERED,
-        entry=Entry(
-            at=now,
-            stage=STAGE,
-            outcome="undelivered",
-            response_code=ours.response_code,
-            reason=Reason.REPORTED_UNDELIVERED,
-        ),
-        changes=ResponseChanges(reason=Reason.REPORTED_UNDELIVERED),
-    )
-    said = {
-        "mailbox_id": ours.key.mailbox_id,
-        "mesh_message_id": ours.key.mesh_message_id,
-        "local_id": ours.local_id,
-        "response_code": ours.response_code,
-        "stage": STAGE,
-    }
-    commit(world.ledger.apply_responses, [Outcome(step, ((events.RESPONSE_UNDELIVERED, said),))])
+    if found.fault is Reason.REPORTED_UNDELIVERED:
+        is_news = ours.state in _MAY_BE_UNDELIVERED
+        return undelivered(ours, now, STAGE, found.status_code) if is_news else None
+    if ours.reason == found.fault or (ours.state, ours.state) not in RESPONSE_TRANSITIONS:
+        return None
+    entry = Entry(at=now, stage=STAGE, outcome="refused", response_code=ours.response_code, reason=found.fault)
+    changes = ResponseChanges(reason=found.fault, raised_at=now, seen_at=None)
+    said = {**response_ids(ours, STAGE), "response_code": found.response_code, "reason": found.fault}
+    return Outcome(ResponseStep(ours.local_id, ours.state, ours.state, entry, changes), ((events.RESPONSE_REFUSED, said),))

@@ -18,6 +18,7 @@ from mesh_itk3.reasons import Reason
 from mesh_itk3.retry import MAX_ATTEMPTS
 from mesh_itk3.stages import answer
 from mesh_itk3.stages.attempt import Outcome, failed_attempt, ids, later, milliseconds, park, take, work_through
+from mesh_itk3.stages.decide import CONFIGURATION
 from mesh_itk3.stages.read import message_for_handler, read
 from mesh_itk3.stages.world import World
 
@@ -78,7 +79,8 @@ def _context(world: World, record: MessageRecord, routed: Routed) -> Context:
 def _decision(record: MessageRecord) -> Decision | None:
     if record.decision_code is None or record.decided_at is None:
         return None
-    return Decision(BusinessCode(record.decision_code), record.decided_by or "", record.decided_at)
+    code, by = BusinessCode(record.decision_code), record.decided_by or ""
+    return Decision(code, by, record.decided_at, is_by_person=by != CONFIGURATION)
 
 
 # ------------------------------------------------------------------------------------------------ what follows
@@ -142,7 +144,7 @@ def _deferred(world: World, record: MessageRecord, reason: str) -> Step:
         key=record.key,
         old=record.state,
         new=state_after(record.state, Move.DEFER),
-        changes=Changes(reason=reason, due_at=None, attempts=0),
+        changes=Changes(reason=reason, due_at=None, attempts=0, deferred_at=now, reminded_at=None),
         entry=Entry(at=now, stage=STAGE, outcome="awaiting_decision", reason=reason),
     )
 

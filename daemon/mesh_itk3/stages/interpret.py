@@ -154,6 +154,7 @@ def _step(
     now = world.clock.now()
     move = Move.ACCEPT if verdict.is_positive else Move.REJECT
     is_owed = is_infrastructure_response_owed(verdict, reading.header.handling.inf_ack)
+    responses = _written(world, record, reading, verdict) if is_owed else ()
     cannot_be_told = is_owed and answer.is_unanswerable(world, record)
     changes = Changes(
         **_identity(reading),
@@ -168,6 +169,7 @@ def _step(
         changes["accepted_at"] = now
     else:
         changes["finished_at"] = now
+        changes["sender_not_told"] = not responses
         changes.update(_duplicate(record, verdict, earlier))
     entry = Entry(at=now, stage=STAGE, outcome=_outcome(verdict), response_code=verdict.code, reason=verdict.rule)
     return Step(
@@ -176,7 +178,7 @@ def _step(
         new=state_after(record.state, move),
         entry=entry,
         changes=changes,
-        responses=_written(world, record, reading, verdict) if is_owed else (),
+        responses=responses,
     )
 
 
@@ -256,4 +258,6 @@ def _said(world: World, record: MessageRecord, reading: Reading, verdict: Verdic
         said.append((events.DUPLICATE_DIFFERS, named))
     if step.changes.get("reason") == Reason.NO_SENDER:
         said.append((events.MESSAGE_UNANSWERABLE, {**named, "reason": Reason.NO_SENDER}))
+    elif step.changes.get("sender_not_told"):
+        said.append((events.SENDER_NOT_TOLD, {**named, "rule": verdict.rule}))
     return tuple(said)

@@ -1,4 +1,4 @@
-"""Stage 4: the outbox. owed -> sent through MESH -> delivered or undelivered.
+"""Stage 4: the outbox. owed -> sent through MESH; what becomes of it then is `track`.
 
 A send has no idempotency key: when its outcome is not known, MESH is asked by local id before anything is sent again
 (design rule 15).
@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import random
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
-from typing import Any, Final
+from datetime import timedelta
+from typing import Final
 
 from mesh_itk3 import events
 from mesh_itk3.lifecycle import ResponseState
@@ -26,20 +26,15 @@ from mesh_itk3.ports import (
     ResponseStep,
     SendRefused,
     SendUnresolved,
-    Tracking,
 )
 from mesh_itk3.reasons import Reason
 from mesh_itk3.retry import delay_s, may_resend_unresolved
-from mesh_itk3.stages.attempt import Outcome, Said, commit, milliseconds
+from mesh_itk3.stages.attempt import Outcome, commit, mesh_code, milliseconds, response_ids
 from mesh_itk3.stages.world import World
 
 STAGE: Final = "respond"
 MAX_UNRESOLVED_IN_A_ROW: Final = 3
 """Sends without an answer one after another, before the rest of the batch is put off: MESH is ill."""
-TRACK_EVERY: Final = timedelta(hours=1)
-"""MESH: tracking "must not be polled frequently"; delivery is also reported by a REPORT after five days."""
-STOP_TRACKING_AFTER: Final = timedelta(days=7)
-"""MESH gives an unread message up after five days and reports it; a week leaves room."""
 
 
 @dataclass(slots=True)
@@ -159,7 +154,7 @@ def _sent(world: World, batch: Sending, record: ResponseRecord, mesh_message_id:
     entry = Entry(at=now, stage=STAGE, outcome=outcome, response_code=record.response_code, attempt=record.attempts + 1)
     step = ResponseStep(record.local_id, record.state, ResponseState.SENT, entry, changes)
     said = {
-        **_ids(record),
+        **response_ids(record, STAGE),
         "outcome": outcome,
         "response_mesh_message_id": mesh_message_id,
         "attempt": record.attempts + 1,
@@ -179,9 +174,10 @@ def _refused(world: World, batch: Sending, record: ResponseRecord, refused: Send
         reason=Reason.SEND_REFUSED,
         attempt=record.attempts + 1,
     )
-    changes = ResponseChanges(reason=Reason.SEND_REFUSED, unresolved_since=None, attempts=record.attempts + 1)
+    code = mesh_code(refused.code)
+    changes = ResponseChanges(reason=Reason.SEND_REFUSED, status_code=code, unresolved_since=None, attempts=record.attempts + 1)
     step = ResponseStep(record.local_id, record.state, ResponseState.PARKED, entry, changes)
-    said = {**_ids(record), "outcome": "refused", "status_code": refused.code}
+    said = {**response_ids(record, STAGE), "outcome": "refused", "status_code": code}
     batch.outcomes.append(Outcome(step, ((events.RESPONSE_PARKED, said),)))
 
 
@@ -190,7 +186,7 @@ def _unresolved(world: World, batch: Sending, record: ResponseRecord, unresolved
     put_off = _put_off(
         world, record, Reason.SEND_UNRESOLVED, was_tried=True, at_least_s=unresolved.retry_after_s, outcome="unresolved"
     )
-    said = {**_ids(record), "outcome": "unresolved", "reason": unresolved.reason, "attempt": record.attempts + 1}
+    said = {**response_ids(record, STAGE), "outcome": "unresolved", "reason": unresolved.reason, "attempt": record.attempts + 1}
     batch.outcomes.append(Outcome(put_off.step, ((events.RESPONSE_UNRESOLVED, said),)))
 
 
@@ -215,48 +211,3 @@ def _put_off(
     )
     entry = Entry(at=now, stage=STAGE, outcome=outcome, reason=reason, attempt=attempts) if outcome else None
     return Outcome(ResponseStep(record.local_id, record.state, ResponseState.OWED, entry, changes))
-
-
-def _ids(record: ResponseRecord) -> dict[str, Any]:
-    return {
-        "mailbox_id": record.key.mailbox_id,
-        "mesh_message_id": record.key.mesh_message_id,
-        "workflow_id": record.workflow_id,
-        "local_id": record.local_id,
-        "level": record.level,
-        "response_code": record.response_code,
-        "stage": STAGE,
-    }
-
-
-# ------------------------------------------------------------------------------------------------ delivered?
-
-
-def track(world: World, mailbox: Mailbox, *, limit: int = 50) -> int:
-    """Asks MESH what became of responses sent some time ago; how many were asked about. Raises CredentialsRejected,
-    MailboxUnavailable.
-    """
-    now = world.clock.now()
-    records = world.ledger.sent_responses(mailbox.mailbox_id, now - TRACK_EVERY, limit, sent_after=now - STOP_TRACKING_AFTER)
-    for record in records:
-        tracking = mailbox.track(record.mesh_message_id) if record.mesh_message_id else None
-        commit(world.ledger.apply_responses, [_tracked(record, tracking, now)])
-        world.progress()
-    return len(records)
-
-
-def _tracked(record: ResponseRecord, tracking: Tracking | None, now: datetime) -> Outcome[ResponseStep]:
-    changes = ResponseChanges(tracked_at=now)
-    said: Said = ()
-    match tracking.state if tracking else None:
-        case "acknowledged":
-            new, outcome = ResponseState.DELIVERED, "delivered"
-        case "undeliverable":
-            new, outcome = ResponseState.UNDELIVERED, "undelivered"
-            changes["reason"] = Reason.REPORTED_UNDELIVERED
-            status_code = tracking.status_code if tracking else None
-            said = ((events.RESPONSE_UNDELIVERED, {**_ids(record), "status_code": status_code}),)
-        case _:
-            return Outcome(ResponseStep(record.local_id, record.state, ResponseState.SENT, None, changes))
-    entry = Entry(at=now, stage=STAGE, outcome=outcome, response_code=record.response_code)
-    return Outcome(ResponseStep(record.local_id, record.state, new, entry, changes), said)

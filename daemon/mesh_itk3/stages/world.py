@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
+from mesh_itk3.deadlines import Deadlines
 from mesh_itk3.handler import Patients, Writer
 from mesh_itk3.itk3.envelope import Caps
 from mesh_itk3.itk3.verdict import Strictness
@@ -47,6 +48,10 @@ class World:
     caps: Caps = field(default_factory=Caps)
     strictness: Mapping[str, Strictness] = field(default_factory=dict)
     """By workflow id; absent means standard."""
+    full_acknowledgement: frozenset[str] = frozenset()
+    """Workflow ids whose business responses ask for an infrastructure response in turn."""
+    deadlines: Deadlines = field(default_factory=Deadlines)
+    """When a decision that waits for a person is due."""
     progress: Callable[[], None] = _nothing
     """Called after each message: what the watchdog lives on."""
     is_stopping: Callable[[], bool] = _never

@@ -10,7 +10,7 @@ from typing import Final
 
 from sqlalchemy import Connection, insert, select, update
 
-from mesh_itk3.adapters.ledger import claims, messages, queries, responses, rows
+from mesh_itk3.adapters.ledger import claims, duties, messages, queries, responses, rows
 from mesh_itk3.adapters.ledger.claims import Due
 from mesh_itk3.adapters.ledger.collectors import LEASE, Collectors, FileLock, Leases
 from mesh_itk3.adapters.ledger.engine import Database, connect
@@ -31,6 +31,7 @@ from mesh_itk3.ports import (
     ResponseStep,
     Step,
     StoredPayload,
+    Unseen,
 )
 
 PAGE_ROWS: Final = 200
@@ -155,6 +156,10 @@ class SqlLedger:
                 self._collectors.check(connection, responses.mailboxes_of(connection, steps))
             responses.apply(connection, steps)
 
+    def overdue_responses(self, mailbox_ids: Sequence[str], sent_before: datetime, limit: int) -> list[ResponseRecord]:
+        with self._database.reading() as connection:
+            return duties.overdue_responses(connection, mailbox_ids, sent_before, limit)
+
     def response_by(
         self, *, mesh_message_id: str | None = None, local_id: str | None = None, message_header_id: str | None = None
     ) -> ResponseRecord | None:
@@ -224,6 +229,26 @@ class SqlLedger:
         del now  # nothing is counted by its age here: the caller compares `oldest_waiting`
         with self._database.reading() as connection:
             return queries.overview(connection)
+
+    def answers_to(self, local_ids: Sequence[str]) -> list[MessageRecord]:
+        with self._database.reading() as connection:
+            return duties.answers_to(connection, local_ids)
+
+    def waiting(self, states: Sequence[State], mailbox_ids: Sequence[str] = ()) -> list[MessageRecord]:
+        with self._database.reading() as connection:
+            return duties.waiting(connection, states, mailbox_ids)
+
+    def outstanding_responses(self, mailbox_ids: Sequence[str] = ()) -> list[ResponseRecord]:
+        with self._database.reading() as connection:
+            return duties.outstanding_responses(connection, mailbox_ids)
+
+    def unseen(self, mailbox_ids: Sequence[str] = ()) -> Unseen:
+        with self._database.reading() as connection:
+            return duties.unseen(connection, mailbox_ids)
+
+    def mark_seen(self, key: MessageKey, entry: Entry) -> int:
+        with self._writing([key.mailbox_id]) as connection:
+            return duties.mark_seen(connection, key, entry)
 
     def has_work(self, mailbox_ids: Sequence[str]) -> bool:
         with self._database.reading() as connection:

@@ -10,7 +10,6 @@ from sqlalchemy import Connection, exists, func, or_, select, text, union_all, u
 from mesh_itk3.adapters.ledger import rows
 from mesh_itk3.adapters.ledger.messages import is_this_message, this_message
 from mesh_itk3.adapters.ledger.schema import (
-    DIFFERING,
     OWED,
     WAITING,
     id_key,
@@ -91,16 +90,12 @@ def overview(connection: Connection) -> Overview:
     responses = connection.execute(
         select(response.c.mailbox_id, response.c.state, func.count()).group_by(response.c.mailbox_id, response.c.state)
     )
-    differing = connection.execute(
-        select(message.c.mailbox_id, message.c.mesh_message_id).where(text(DIFFERING)).order_by(message.c.sequence)
-    )
     return Overview(
         messages={(mailbox_id, State(state)): count for mailbox_id, state, count, _ in groups},
         responses={(mailbox_id, ResponseState(state)): count for mailbox_id, state, count in responses},
         oldest_waiting={
             (mailbox_id, State(state)): oldest for mailbox_id, state, _, oldest in groups if State(state) in _WAITING_STATES
         },
-        differing_duplicates=tuple(MessageKey(*row) for row in differing),
     )
 
 

@@ -35,7 +35,7 @@ from sqlalchemy.types import TypeEngine
 
 from mesh_itk3.itk3.resource import normalise_id
 
-REVISION: Final = "0001"
+REVISION: Final = "0002"
 """The newest migration: what this program reads and writes."""
 VERSION_TABLE: Final = "mesh_itk3_schema"
 """Holds the ledger's revision. A name of our own, so that another program's database is never taken for a ledger."""
@@ -118,6 +118,12 @@ message = Table(
     Column("differs_from_first", Boolean, nullable=False, server_default=false()),
     # In progress: committed before anybody touches the bytes, cleared by the step that follows (or by recovery).
     Column("claimed_at", UtcTime),
+    Column("sender_not_told", Boolean, nullable=False, server_default=false()),
+    Column("deferred_at", UtcTime),
+    Column("reminded_at", UtcTime),
+    Column("seen_at", UtcTime),
+    Column("seen_by", String),
+    Column("answers_local_id", String),
     UniqueConstraint("mesh_message_id", "mailbox_id", name="message_mesh_message_id"),
 )
 Index("message_by_state", message.c.mailbox_id, message.c.state, message.c.received_at)
@@ -134,9 +140,11 @@ def _partial_index(name: str, *columns: object, where: str, unique: bool = False
 READ: Final = "message_header_id_key IS NOT NULL"
 ACCEPTED: Final = "accepted_at IS NOT NULL"
 IN_PROGRESS: Final = "claimed_at IS NOT NULL"
-DIFFERING: Final = "differs_from_first"
+UNSEEN: Final = "seen_at IS NULL AND (sender_not_told OR differs_from_first)"
+ANSWERING: Final = "answers_local_id IS NOT NULL"
 OWED: Final = "state = 'owed'"
 SENT: Final = "state = 'sent'"
+RAISED: Final = "seen_at IS NULL AND (raised_at IS NOT NULL OR state IN ('undelivered', 'parked'))"
 WAITING: Final = "due_at IS NOT NULL"
 """Conditions of the partial indexes. A query that says one of them word for word is answered from that index: neither
 engine can tell it from a parameter's value.
@@ -147,7 +155,8 @@ _partial_index("message_by_message_header_id", message.c.message_header_id_key, 
 _partial_index("message_by_document_id", message.c.document_id_key, where=ACCEPTED)
 _partial_index("message_in_progress", message.c.mailbox_id, where=IN_PROGRESS)
 _partial_index("message_waiting", message.c.mailbox_id, where=WAITING)
-_partial_index("message_differing", message.c.mailbox_id, where=DIFFERING)
+_partial_index("message_unseen", message.c.mailbox_id, where=UNSEEN)
+_partial_index("message_by_answered", message.c.answers_local_id, where=ANSWERING)
 
 message_event = Table(
     "message_event",
@@ -188,8 +197,12 @@ response = Table(
     Column("sent_at", UtcTime),
     Column("tracked_at", UtcTime),
     Column("reason", String),
+    Column("status_code", String),
+    Column("raised_at", UtcTime),
+    Column("seen_at", UtcTime),
     UniqueConstraint("local_id", name="response_local_id"),
-    # At most one response per level, ever: whatever goes wrong elsewhere, a sender is not answered twice.
+    # At most one response per level, ever: whatever goes wrong elsewhere, a sender is not answered twice. That nothing
+    # follows a negative infrastructure response is a trigger: see migration 0002.
     UniqueConstraint("answered_mesh_message_id", "mailbox_id", "level", name="response_once_per_level"),
     ForeignKeyConstraint(["answered_mesh_message_id", "mailbox_id"], ["message.mesh_message_id", "message.mailbox_id"]),
 )
@@ -197,6 +210,7 @@ ASKED_AT: Final = func.coalesce(response.c.tracked_at, response.c.sent_at)
 """When MESH last had to do with a response that was sent."""
 _partial_index("response_owed", response.c.mailbox_id, response.c.sequence, where=OWED)
 _partial_index("response_sent", response.c.mailbox_id, ASKED_AT, where=SENT)
+_partial_index("response_raised", response.c.mailbox_id, where=RAISED)
 Index("response_by_state", response.c.mailbox_id, response.c.state)
 Index("response_by_mesh_message_id", response.c.mesh_message_id)
 Index("response_by_message_header_id", response.c.message_header_id_key)

@@ -1,0 +1,93 @@
+"""Responses that MESH has taken: asked about until they are delivered or given up, and raised where neither is ever said."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import Final
+
+from mesh_itk3 import events
+from mesh_itk3.lifecycle import ResponseState
+from mesh_itk3.ports import Entry, Mailbox, ResponseChanges, ResponseRecord, ResponseStep, Tracking
+from mesh_itk3.reasons import Reason
+from mesh_itk3.stages.attempt import Outcome, Said, commit, mesh_code, response_ids
+from mesh_itk3.stages.world import World
+
+STAGE: Final = "respond"
+TRACK_EVERY: Final = timedelta(hours=1)
+"""MESH: tracking "must not be polled frequently"; delivery is also reported by a REPORT after five days."""
+TRACK_OVERDUE_EVERY: Final = timedelta(days=1)
+MESH_KEEPS_UNREAD: Final = timedelta(days=5)
+"""Then MESH gives an unread message up and reports that (MESH API, code 14)."""
+OVERDUE_AFTER: Final = MESH_KEEPS_UNREAD + timedelta(hours=1)
+"""An hour leaves room for the report to reach us."""
+STOP_TRACKING_AFTER: Final = timedelta(days=30)
+"""MESH deletes what it had 30 days after delivery: then it can no longer say what became of it."""
+
+
+def track(world: World, mailbox: Mailbox, *, limit: int = 50) -> int:
+    """Asks MESH what became of responses sent some time ago; how many were asked about. Raises CredentialsRejected,
+    MailboxUnavailable.
+    """
+    now = world.clock.now()
+    records = world.ledger.sent_responses(mailbox.mailbox_id, now - TRACK_EVERY, limit, sent_after=now - OVERDUE_AFTER)
+    if left := limit - len(records):
+        older = world.ledger.sent_responses(
+            mailbox.mailbox_id, now - TRACK_OVERDUE_EVERY, left, sent_after=now - STOP_TRACKING_AFTER
+        )
+        asked = {record.local_id for record in records}
+        records += [record for record in older if record.local_id not in asked]
+    for record in records:
+        tracking = mailbox.track(record.mesh_message_id) if record.mesh_message_id else None
+        commit(world.ledger.apply_responses, [_tracked(record, tracking, now)])
+        world.progress()
+    return len(records)
+
+
+def _tracked(record: ResponseRecord, tracking: Tracking | None, now: datetime) -> Outcome[ResponseStep]:
+    match tracking.state if tracking else None:
+        case "acknowledged":
+            return _delivered(record, now)
+        case "undeliverable":
+            return undelivered(record, now, STAGE, tracking.status_code if tracking else None)
+        case _:
+            still = ResponseStep(record.local_id, record.state, ResponseState.SENT, None, ResponseChanges(tracked_at=now))
+            return Outcome(still)
+
+
+def _delivered(record: ResponseRecord, now: datetime) -> Outcome[ResponseStep]:
+    changes = ResponseChanges(tracked_at=now)
+    if record.reason == Reason.NEVER_ACKNOWLEDGED:  # late, but it has arrived: nobody has to look any more
+        changes |= ResponseChanges(reason=None, raised_at=None)
+    entry = Entry(at=now, stage=STAGE, outcome="delivered", response_code=record.response_code)
+    return Outcome(ResponseStep(record.local_id, record.state, ResponseState.DELIVERED, entry, changes))
+
+
+def undelivered(record: ResponseRecord, now: datetime, stage: str, status_code: str | None) -> Outcome[ResponseStep]:
+    """MESH says that it could not deliver it, by tracking or by a report: its sender has not been told. It stands anew even
+    where a person had seen that it was late: now it is certain.
+    """
+    code = mesh_code(status_code)
+    reason = Reason.REPORTED_UNDELIVERED
+    changes = ResponseChanges(reason=reason, status_code=code, raised_at=now, seen_at=None)
+    entry = Entry(at=now, stage=stage, outcome="undelivered", response_code=record.response_code, reason=reason)
+    step = ResponseStep(record.local_id, record.state, ResponseState.UNDELIVERED, entry, changes)
+    said: Said = ((events.RESPONSE_UNDELIVERED, {**response_ids(record, stage), "status_code": code}),)
+    return Outcome(step, said)
+
+
+def raise_overdue(world: World, *, limit: int = 200) -> int:
+    """Raises, once each, the responses that MESH has taken and of which it has said nothing since; how many. Asks nobody:
+    it works while MESH cannot be reached, too.
+    """
+    now = world.clock.now()
+    records = world.ledger.overdue_responses(world.mailbox_ids, now - OVERDUE_AFTER, limit)
+    commit(world.ledger.apply_responses, [_overdue(record, now) for record in records])
+    return len(records)
+
+
+def _overdue(record: ResponseRecord, now: datetime) -> Outcome[ResponseStep]:
+    reason = Reason.NEVER_ACKNOWLEDGED
+    entry = Entry(at=now, stage=STAGE, outcome="overdue", response_code=record.response_code, reason=reason)
+    changes = ResponseChanges(raised_at=now, reason=reason)
+    step = ResponseStep(record.local_id, record.state, ResponseState.SENT, entry, changes)
+    return Outcome(step, ((events.RESPONSE_OVERDUE, {**response_ids(record, STAGE), "reason": reason}),))
