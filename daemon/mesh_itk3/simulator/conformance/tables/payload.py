@@ -75,7 +75,7 @@ PAYLOADS: Final = (
          (accepted(message(letter("ITK010D", swap("ITK010D", "ITK013D"), swap("ITK-DM-EmergencySupply-", "ITK-DM-MIRC-")),
                            "DIGMED_MINOR_ILLNESS_PEM"), *BOTH),), _TAKEN),
     Case("no-coded-entries", "A letter without coded entries: its text is filed.", "standard",
-         (accepted(letter(coded=False), *BOTH),), ("FHIR-RR-03",)),
+         (accepted(letter(coded=False), *BOTH),), ()),
 )  # fmt: skip
 
 FAULTS: Final = (
