@@ -14,6 +14,7 @@ import pytest
 
 from mesh_itk3 import events
 from mesh_itk3.adapters.patient_register import CsvPatientRegister
+from mesh_itk3.itk3.attachment_types import MEDIA_TYPES
 from mesh_itk3.itk3.response_codes import ELEMENTS
 from mesh_itk3.settings import TABLES_BY_NAME, Settings, load_settings
 from mesh_itk3.settings_errors import ConfigInvalid
@@ -98,6 +99,7 @@ def test_shipped_example_shows_the_defaults(tmp_path):
 
     assert shown["log_level"] == Settings.model_fields["log_level"].default
     assert shown["limits"]["max_message_bytes"] == TABLES_BY_NAME["limits"].model_fields["max_message_bytes"].default
+    assert tuple(shown["attachments"]["supported"]) == Settings.model_fields["attachments"].default.supported
     for key in ("poll_interval_s", "uncorrelated"):
         assert shown["mailboxes"]["X26ABC2"][key] == TABLES_BY_NAME["mailboxes"].model_fields[key].default
     load_settings(example(tmp_path, uncommented=True), None, {})
@@ -135,6 +137,11 @@ def test_shipped_patient_register_can_be_read_and_holds_only_test_numbers():
 @pytest.mark.parametrize("row", list(response_rows()), ids=lambda row: row[3:8])
 def test_every_response_code_is_listed_as_in_the_table(row):
     assert row in text("responses.md").splitlines()
+
+
+@pytest.mark.parametrize("kind", MEDIA_TYPES)
+def test_every_attachment_type_is_listed_in_all_its_spellings(kind):
+    assert f"| `{kind}` | {', '.join(MEDIA_TYPES[kind])} |" in text("responses.md").splitlines()
 
 
 def test_all_49_response_codes_are_there_and_no_other():

@@ -78,14 +78,15 @@ def test_wheel_works_without_the_source_tree(wheel, tmp_path):
     code = """
 import sys, datetime, pathlib, importlib.metadata as metadata
 from mesh_itk3.adapters.ledger import migrate, schema_revision
-from mesh_itk3.itk3.workflows import SHIPPED
 from mesh_itk3.registry import load_handlers
+from mesh_itk3.workflow_table import shipped
 import mesh_itk3, mesh_itk3.cli
 here = pathlib.Path(sys.argv[1])
 assert pathlib.Path(mesh_itk3.__file__).is_relative_to(here / "site"), mesh_itk3.__file__
 found = [point for one in metadata.distributions(path=[str(here / "site")]) for point in one.entry_points]
 points = [point for point in found if point.group == "mesh_itk3.handlers"]
-registry = load_handlers({}, SHIPPED, here, points)
+registry = load_handlers({}, shipped(), here, points)
+assert shipped().get("DIGIMED_FLU_VAC").ack_workflow_id == "DIGIMED_FLU_VAC_ACK"
 assert [(f.name, f.problem) for f in registry.all] == [("discharge_letters", None), ("transfer_of_care", None)], registry.all
 migrate(f"sqlite:///{here}/ledger.db", datetime.datetime.now(datetime.UTC))
 print(schema_revision(f"sqlite:///{here}/ledger.db"))

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from mesh_itk3.itk3.workflows import SHIPPED
 from mesh_itk3.registry import load_handlers
 from mesh_itk3.settings import is_key
+from mesh_itk3.workflow_table import shipped
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -26,7 +26,7 @@ def test_handler_of_ten_lines_is_taken(tmp_path, monkeypatch):
     (tmp_path / "my_package.py").write_text(code, encoding="utf-8")
     monkeypatch.syspath_prepend(tmp_path)
     installed = [EntryPoint(name, value, "mesh_itk3.handlers") for name, value in entry_point.items()]
-    (found,) = load_handlers({}, SHIPPED, tmp_path, installed).all
+    (found,) = load_handlers({}, shipped(), tmp_path, installed).all
     assert found.problem is None
     assert found.loaded is not None
     assert len([line for line in code.splitlines() if line]) <= 10

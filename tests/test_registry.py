@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from mesh_itk3.itk3.workflows import SHIPPED
 from mesh_itk3.registry import Registry, load_handlers
 from mesh_itk3.settings_errors import ConfigInvalid, HandlerConflict
+from mesh_itk3.workflow_table import shipped
 
 STATE = Path("/var/lib/mesh-itk3")
 IP, MH = "TOC_FHIR_IP_DISCH", "TOC_FHIR_MH_DISCH"
@@ -63,7 +63,7 @@ def install(tmp_path, monkeypatch):
 
 
 def load(*points: EntryPoint, tables=None, **more) -> Registry:
-    return load_handlers(tables or {}, SHIPPED, STATE, points, **more)
+    return load_handlers(tables or {}, shipped(), STATE, points, **more)
 
 
 # --------------------------------------------------------------------------------------------------- ours and foreign
@@ -109,7 +109,7 @@ def test_without_handlers_nothing_is_ours():
 
 
 def test_shipped_handlers_are_found_like_anyones():
-    registry = load_handlers({}, SHIPPED, STATE)
+    registry = load_handlers({}, shipped(), STATE)
 
     assert {"transfer_of_care", "discharge_letters"} <= {found.name for found in registry.all}
 

@@ -322,6 +322,19 @@ def test_file_that_is_not_text_is_told_by_its_line(tmp_path):
         ('[decisions]\nat_deadline = "20013"\n', "[decisions] at_deadline: must be one of"),
         ('[workflows.W]\nfull_acknowledgement = "perhaps"\n', "[workflows.W] full_acknowledgement: must be true or false"),
         ('[workflows.W]\nstrictness = "lax"\n', "[workflows.W] strictness: must be one of 'strict', 'standard' or 'lenient'"),
+        ("persons = []\n", "[mailboxes.X26ABC2] persons: must not be empty"),
+        ('persons = ["Dr Who"]\n', "[mailboxes.X26ABC2] persons: must hold ODS codes or national identifiers"),
+        ("known_senders = 7\n", "[mailboxes.X26ABC2] known_senders: must be a list"),
+        ("authorised_senders = []\n", "[mailboxes.X26ABC2] authorised_senders: must not be empty"),
+        ('authorised_senders = ["a b"]\n', "[mailboxes.X26ABC2] authorised_senders: must be a mailbox id such as X26ABC2"),
+        ("[attachments]\nsupported = []\n", "[attachments] supported: must not be empty"),
+        ('[attachments]\nsupported = ["exe"]\n', "[attachments] supported: must hold pdf, doc, docx, rtf"),
+        ('[workflows.W]\nack_workflow_id = "A B"\n', "[workflows.W] ack_workflow_id: must be a workflow id"),
+        ('[workflows.W]\nevent_code = "ITK 3"\n', "[workflows.W] event_code: is not written as it must be"),
+        ('[workflows.W]\nrouted_by_look_up = "perhaps"\n', "[workflows.W] routed_by_look_up: must be true or false"),
+        ('[workflows.W]\nrequired_flags = ["Priority"]\n', "[workflows.W] required_flags: must be one of 'InfAckRequested'"),
+        ('[workflows.W]\nlocal_extensions = [""]\n', "[workflows.W] local_extensions: must not be empty"),
+        ('[workflows.W]\napproved_attachments = ["/"]\n', "[workflows.W] approved_attachments: must hold pdf, doc"),
         ("[mailbox.X]\n", "[mailbox]: no such key; did you mean mailboxes?"),
         ("[handlers]\ntransfer_of_care = 1\n", "[handlers.transfer_of_care]: must be a table"),
         ("[mesh.more]\n", "[mesh] more: no such key"),
@@ -331,6 +344,28 @@ def test_wrong_value_is_refused(write, extra, line):
     told = problems(write(MESH + MAILBOX + extra))
 
     assert any(problem.startswith(f"mesh-itk3.toml: {line}") for problem in told), told
+
+
+def test_nothing_is_checked_against_a_list_unless_there_is_one(write):
+    mailbox = load_settings(write(), None, {}).mailboxes["X26ABC2"]
+
+    assert (mailbox.persons, mailbox.known_senders, mailbox.authorised_senders) == (None, None, None)
+
+
+def test_lists_of_persons_and_senders_are_read_in_either_case_and_from_the_environment(write):
+    config = write(MESH + MAILBOX + 'persons = ["555253716105"]\nauthorised_senders = ["x26abc1"]\n')
+
+    mailbox = load_settings(config, None, {"MESH_ITK3_MAILBOXES__X26ABC2__KNOWN_SENDERS": "rx001, RA901"}).mailboxes["X26ABC2"]
+
+    assert mailbox.persons == ("555253716105",)
+    assert mailbox.authorised_senders == ("X26ABC1",)
+    assert mailbox.known_senders == ("RX001", "RA901")
+
+
+def test_every_type_of_the_standard_is_supported_unless_said_otherwise(write):
+    assert load_settings(write(), None, {}).attachments.supported == (
+        "pdf", "doc", "docx", "rtf", "html", "txt", "xml", "jpg", "png", "tiff",
+    )  # fmt: skip
 
 
 @pytest.mark.parametrize(

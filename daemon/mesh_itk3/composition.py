@@ -314,6 +314,7 @@ def compose(settings: Settings, registry: Registry, *, clock: Clock, stopping: t
         practices={mailbox_id: _practice(settings, mailbox_id) for mailbox_id in settings.mailboxes},
         caps=Caps(max_bytes=settings.limits.max_message_bytes),
         strictness={name: Strictness(workflow.strictness) for name, workflow in settings.workflows.items()},
+        supported_attachments=frozenset(settings.attachments.supported),
         full_acknowledgement=frozenset(name for name, workflow in settings.workflows.items() if workflow.full_acknowledgement),
         deadlines=settings.decisions.rules,
         progress=progress.beat,
@@ -350,8 +351,15 @@ def _practice(settings: Settings, mailbox_id: str) -> Practice:
     return Practice(
         ods_code=mailbox.ods_code,
         ods_codes=mailbox.our_ods_codes,
+        persons=_set(mailbox.persons),
+        known_senders=_set(mailbox.known_senders),
+        authorised_senders=_set(mailbox.authorised_senders),
         leaves_uncorrelated=mailbox.uncorrelated == "leave",
     )
+
+
+def _set(listed: tuple[str, ...] | None) -> frozenset[str] | None:
+    return None if listed is None else frozenset(listed)
 
 
 def _collector(daemon: Daemon, mailbox_id: str) -> Collector:

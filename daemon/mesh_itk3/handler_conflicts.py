@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterator
 from itertools import combinations
 from typing import TYPE_CHECKING, Final
 
-from mesh_itk3.itk3.workflows import WorkflowTable
+from mesh_itk3.itk3.workflows import BY_DECLARATION, WorkflowTable
 from mesh_itk3.reasons import Reason
 from mesh_itk3.settings_errors import HandlerConflict, short_name
 
@@ -35,7 +35,7 @@ def _contradictions(one: Found, workflows: WorkflowTable) -> Iterator[str]:
         row = workflows.get(workflow_id)
         if workflows.is_response_workflow(workflow_id) or response_workflow_id == workflow_id:
             yield f"handler {_of(one)} takes {short_name(workflow_id)}, which carries responses"
-        elif row is not None and row.ack_workflow_id != response_workflow_id:
+        elif row is not None and row.ack_workflow_id not in (response_workflow_id, BY_DECLARATION):
             said, right = response_workflow_id or "none", row.ack_workflow_id or "none"
             yield (
                 f"handler {_of(one)} names {short_name(said)} as the response workflow of {workflow_id}; "

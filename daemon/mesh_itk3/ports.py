@@ -16,6 +16,7 @@ from mesh_itk3.lifecycle import ResponseState, State, check_response_transition,
 
 if TYPE_CHECKING:
     from mesh_itk3.handler import Declaration, Handler
+    from mesh_itk3.itk3.workflows import Workflow
 
 # --------------------------------------------------------------------------------------------------- errors
 
@@ -696,6 +697,9 @@ class Routes(Protocol):
 
     def response_workflow(self, workflow_id: str) -> str | None:
         """Where answers to this workflow go; None where it is never answered."""
+
+    def workflow(self, workflow_id: str) -> Workflow | None:
+        """Its row of the workflow table; None where it has none."""
 
     def event_codes(self, workflow_id: str) -> frozenset[str]:
         """The events that the handlers of this workflow take; empty: any."""

@@ -19,10 +19,11 @@ from pydantic import TypeAdapter, ValidationError
 from mesh_itk3 import events
 from mesh_itk3.handler import Declaration, Handler, HandlerSettings
 from mesh_itk3.handler_conflicts import refuse_conflicts
-from mesh_itk3.itk3.workflows import SHIPPED, WorkflowTable
+from mesh_itk3.itk3.workflows import BY_DECLARATION, Workflow, WorkflowTable
 from mesh_itk3.settings import Settings
 from mesh_itk3.settings_errors import ConfigInvalid, HandlerConflict, no_such_key, sentence, short_name
 from mesh_itk3.settings_sources import KeyPath, Source
+from mesh_itk3.workflow_table import shipped, with_overrides
 
 __all__ = ["ConfigInvalid", "Found", "HandlerConflict", "Loaded", "Registry", "load_handlers"]
 
@@ -123,7 +124,11 @@ class Registry:
         if workflow_id in self._response_workflows:
             return workflow_id  # a reply to a response stays on the same workflow (workflow table)
         row = self._workflows.get(workflow_id)
-        return row.ack_workflow_id if row else None
+        return (row.ack_workflow_id or None) if row else None
+
+    def workflow(self, workflow_id: str) -> Workflow | None:
+        """Its row of the workflow table; None where it has none."""
+        return self._workflows.get(workflow_id)
 
     def event_codes(self, workflow_id: str) -> frozenset[str]:
         """The events that the enabled handlers of this workflow take; empty: any."""
@@ -206,7 +211,7 @@ def load_handlers(
         except ConfigInvalid as error:
             problems += error.problems
     registry = Registry(found, workflows)
-    names = {row.workflow_id for row in workflows.rows if row.workflow_id} | registry.workflows
+    names = {row.workflow_id for row in workflows.rows if row.ack_workflow_id != BY_DECLARATION} | registry.workflows
     unknown = [name for name in overridden if name not in names and not registry.is_ours(name)]
     problems += [line(("workflows", name), no_such_key(name, names, thing="workflow")) for name in unknown]
     if problems:
@@ -218,7 +223,7 @@ def registry_of(settings: Settings) -> Registry:
     """The installed handlers with this configuration. Raises HandlerConflict, ConfigInvalid."""
     return load_handlers(
         settings.handlers,
-        SHIPPED,
+        with_overrides(shipped(), settings.workflows),
         settings.state_directory,
         overridden=settings.workflows,
         line=settings.line,

@@ -8,10 +8,12 @@ from __future__ import annotations
 import json
 import re
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr
+
+from mesh_itk3.itk3.attachment_types import KINDS, MEDIA_TYPES
 
 
 def _absolute(path: Path) -> Path:
@@ -45,6 +47,25 @@ def _mailbox_id(mailbox_id: str) -> str:
     if not re.fullmatch(r"[A-Z0-9]{3,32}", mailbox_id):
         raise ValueError("must be a mailbox id such as X26ABC2")
     return mailbox_id
+
+
+def _identifier(identifier: str) -> str:
+    if not re.fullmatch(r"[A-Z0-9-]{3,20}", identifier):
+        raise ValueError("must hold ODS codes or national identifiers such as 555253716105")
+    return identifier
+
+
+def _workflow_id(workflow_id: str) -> str:
+    # MESH takes up to 300 characters; ones that no line can show are mistakes.
+    if not re.fullmatch(r"[!-~]{1,300}", workflow_id):
+        raise ValueError("must be a workflow id such as TOC_FHIR_IP_DISCH_ACK, or NONE")
+    return workflow_id
+
+
+def _attachment_type(name: str) -> str:
+    if name not in KINDS and not re.fullmatch(r"[a-z0-9][a-z0-9.+-]{0,99}/[a-z0-9][a-z0-9.+-]{0,99}", name):
+        raise ValueError(f"must hold {', '.join(MEDIA_TYPES)}, or media types such as image/gif")
+    return name
 
 
 def _listed(value: object) -> object:
@@ -88,6 +109,22 @@ Secret = Annotated[SecretStr, Field(min_length=1)]
 OdsCode = Annotated[str, BeforeValidator(_trimmed_upper), AfterValidator(_ods_code)]
 MailboxId = Annotated[str, AfterValidator(_mailbox_id)]
 OdsCodes = Annotated[tuple[OdsCode, ...], BeforeValidator(_listed)]
+MailboxIds = Annotated[
+    tuple[Annotated[str, BeforeValidator(_trimmed_upper), AfterValidator(_mailbox_id)], ...],
+    BeforeValidator(_listed),
+    Field(min_length=1),
+]
+Identifiers = Annotated[
+    tuple[Annotated[str, BeforeValidator(_trimmed_upper), AfterValidator(_identifier)], ...],
+    BeforeValidator(_listed),
+    Field(min_length=1),
+]
+WorkflowId = Annotated[str, AfterValidator(_workflow_id)]
+AttachmentTypes = Annotated[
+    tuple[Annotated[str, BeforeValidator(_lower), AfterValidator(_attachment_type)], ...], BeforeValidator(_listed)
+]
+Flags = Annotated[tuple[Literal["InfAckRequested", "BusAckRequested"], ...], BeforeValidator(_listed)]
+Texts = Annotated[tuple[Annotated[str, Field(min_length=1, max_length=255)], ...], BeforeValidator(_listed)]
 Hours = Annotated[tuple[Annotated[WholeNumber, Field(ge=1, le=8_760)], ...], BeforeValidator(_listed)]
 WebAddress = Annotated[str, AfterValidator(_web_address)]
 LedgerUrl = Annotated[Secret, AfterValidator(_ledger_url)]

@@ -13,8 +13,8 @@ import pytest
 from mesh_itk3.handler import Declaration
 from mesh_itk3.itk3.envelope import Caps, read_message
 from mesh_itk3.itk3.verdict import Facts, judge
-from mesh_itk3.itk3.workflows import SHIPPED
 from mesh_itk3.registry import load_handlers
+from mesh_itk3.workflow_table import shipped
 from mesh_itk3_handlers.discharge_letters import DischargeLetters
 from mesh_itk3_handlers.transfer_of_care import TransferOfCare
 
@@ -56,7 +56,7 @@ def registry(installed, tmp_path):
     points = [point for found in distributions(path=[str(installed)]) for point in found.entry_points]
     sys.path.insert(0, str(installed))
     try:
-        yield load_handlers({}, SHIPPED, tmp_path, [point for point in points if point.group == "mesh_itk3.handlers"])
+        yield load_handlers({}, shipped(), tmp_path, [point for point in points if point.group == "mesh_itk3.handlers"])
     finally:
         sys.path.remove(str(installed))
         sys.modules.pop("pharmacy_first", None)

@@ -10,7 +10,7 @@ import pytest
 from pydantic import ValidationError
 
 from mesh_itk3.handler import MATCH_REASONS, Accept, BusinessCode, Defer, InfrastructureCode, Refuse, Respond
-from mesh_itk3.itk3.workflows import SHIPPED
+from mesh_itk3.workflow_table import shipped
 from mesh_itk3_handlers.discharge_letters import DischargeLetters
 from mesh_itk3_handlers.filing import LetterSettings, today
 from mesh_itk3_handlers.transfer_of_care import TransferOfCare
@@ -233,7 +233,7 @@ def test_a_senders_file_names_and_ids_never_reach_the_disk(handler, tmp_path):
 @pytest.mark.parametrize("handler_class", [TransferOfCare, DischargeLetters])
 def test_declared_response_workflows_are_those_of_the_workflow_table(handler_class):
     for workflow_id, response_workflow_id in handler_class.declaration.workflows.items():
-        row = SHIPPED.get(workflow_id)
+        row = shipped().get(workflow_id)
         assert row is not None
         assert row.ack_workflow_id == response_workflow_id
         assert row.event_code in handler_class.declaration.event_codes

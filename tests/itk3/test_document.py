@@ -8,6 +8,7 @@ import tracemalloc
 import pytest
 
 from itk3.a_message import (
+    COMPOSITION_ID,
     PATIENT_ID,
     SENDER_ID,
     a_message,
@@ -274,3 +275,48 @@ def test_what_is_absent_is_empty():
     found = the_document("<entry/>")
     assert (found.composition, found.patient, found.sections, found.attachments, found.author) == (None, None, (), (), ())
     assert (found.title, found.type_code, found.date, found.replaces, found.is_replacement) == (None, None, None, None, False)
+
+
+# --------------------------------------------------------------------------------------------- looked up or indexed
+
+ALIKE = "urn:uuid:0b0e2b0e-6d6e-4a55-8f0e-0a1b2c3d4eaa"
+LOOK_UPS = {
+    # what the subject says -> which of the two patients it means
+    "as the first is written": (ALIKE.upper().replace("URN:UUID", "urn:uuid"), "one"),
+    "as the second is written": (ALIKE, "two"),
+    "as neither is written": (ALIKE.removeprefix("urn:uuid:"), "one"),
+}
+
+
+@pytest.mark.parametrize("row", LOOK_UPS)
+@pytest.mark.parametrize("is_indexed", [False, True])
+def test_a_resource_is_the_same_whether_it_is_looked_up_or_found_in_the_index(row, is_indexed):
+    """Two fullUrls that differ in case alone: hostile, or a sender's slip. Never two patients for one letter."""
+    subject, meant = LOOK_UPS[row]
+    first = entry('<Patient><id value="one"/></Patient>', ALIKE.upper().replace("URN:UUID", "urn:uuid"))
+    second = entry('<Patient><id value="two"/></Patient>', ALIKE)
+    found = the_document(composition(subject=subject), first, second)
+    if is_indexed:
+        assert len(found.entries) == 3
+    assert found.patient.id == meant
+    assert found.patient.where.endswith(f".entry[{1 if meant == 'one' else 2}].resource")
+
+
+def test_many_look_ups_find_what_few_do():
+    names = [f"p{number}" for number in range(9)]
+    found = the_document(composition(), *(patient(name) for name in names))
+    assert [found.resolve(f"urn:uuid:{name}").id for name in names] == names
+    assert found.resolve("urn:uuid:nobody") is None
+
+
+def test_a_composition_that_is_not_first_is_found_with_its_path():
+    found = the_document(patient(), patient("other"), composition())
+    assert found.composition.where.endswith(".entry[2].resource")
+    assert found.composition.full_url == f"urn:uuid:{COMPOSITION_ID}"
+
+
+def test_binaries_are_those_of_the_entries_and_those_that_the_composition_holds():
+    held = '<contained><Binary><id value="held"/><content value="JVBERi0="/></Binary></contained>'
+    found = the_document(composition(relates_to=held), patient(), binary("b1", b"%PDF-1"), binary("b2", b"%PDF-2"))
+    assert [each.resource.id for each in found.binaries] == ["b1", "b2", "held"]
+    assert [each.start for each in found.binaries] == [b"%PDF-1", b"%PDF-2", b"%PDF-"]

@@ -16,11 +16,11 @@ from mesh_itk3.adapters.letters import LetterFiles
 from mesh_itk3.adapters.patient_register import RegisterPatients
 from mesh_itk3.adapters.payload_store import DirectoryPayloadStore
 from mesh_itk3.handler import Accept, BusinessCode, Context, Declaration, Handler, HandlerSettings, Message, Respond
-from mesh_itk3.itk3.workflows import SHIPPED
 from mesh_itk3.ports import Ledger, MessageKey, MessageRecord, ResponseRecord
 from mesh_itk3.registry import Found, Loaded, Registry
 from mesh_itk3.stages.collect import Collector, Walk, collect
 from mesh_itk3.stages.world import Practice, World
+from mesh_itk3.workflow_table import shipped
 from support.fake_mailbox import FakeMailbox
 
 PRACTICE = "X26ABC2"
@@ -80,7 +80,7 @@ def a_registry(*handlers: Handler, broken: Iterable[type[Handler]] = (), disable
     found = [_found(each.declaration, each) for each in handlers]
     found += [_found(each.declaration, None, problem="cannot be loaded") for each in broken]
     found += [_found(each.declaration, None, is_enabled=False) for each in disabled]
-    return Registry(found, SHIPPED)
+    return Registry(found, shipped())
 
 
 def _found(declaration: Declaration, handler: Handler | None, *, is_enabled: bool = True, problem: str | None = None) -> Found:

@@ -52,7 +52,9 @@ def _findings(config: Path, credentials: Path | None, *, offline: bool) -> Itera
     become_owner(settings)
     yield from checks_here.configuration_file(config)
     yield from checks_here.certificate(settings)
-    yield from checks_here.handlers(registry_of(settings))
+    registry = registry_of(settings)
+    yield from checks_here.handlers(registry)
+    yield from checks_here.senders(settings, registry)
     if not offline:
         yield from _handshakes(settings)
     yield from checks_here.ledger(settings)

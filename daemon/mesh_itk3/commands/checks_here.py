@@ -13,7 +13,8 @@ from mesh_itk3.commands.finding import Finding, good, noted, wrong
 from mesh_itk3.commands.opened import user_name
 from mesh_itk3.ports import LedgerUnavailable, RegisterUnusable
 from mesh_itk3.registry import Found, Registry
-from mesh_itk3.settings import LedgerSettings, Settings
+from mesh_itk3.settings import Settings
+from mesh_itk3.settings_tables import LedgerSettings
 
 
 def configuration_file(config: Path) -> Iterator[Finding]:
@@ -78,6 +79,18 @@ def _handler(found: Found) -> Finding:
     if not found.is_enabled:
         return noted(check, f"{found.provenance} is disabled", "Its messages stay in MESH, which gives up after five days.")
     return wrong(check, f"{found.provenance} {found.problem}", "Repair or disable it; until then its messages stay in MESH.")
+
+
+def senders(settings: Settings, registry: Registry) -> Iterator[Finding]:
+    """Where a list of senders does not hold: easily missed, and nothing else would say so."""
+    looked_up = [name for name in sorted(registry.workflows) if (row := registry.workflow(name)) and row.routed_by_look_up]
+    for mailbox_id, mailbox in settings.mailboxes.items():
+        if looked_up and (mailbox.known_senders or mailbox.authorised_senders):
+            yield noted(
+                f"senders of {mailbox_id}",
+                f"are not checked on {', '.join(looked_up)}: there MESH looks the practice up, and anybody may write",
+                "Where you know who writes to you: [workflows.…] routed_by_look_up = false.",
+            )
 
 
 def ledger(settings: Settings) -> Iterator[Finding]:

@@ -4,16 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import cached_property
+from typing import Final
 
 from lxml import etree
 
 from mesh_itk3.itk3 import xml
 from mesh_itk3.itk3.attachment import Attachment, InvalidAttachment
-from mesh_itk3.itk3.resource import Part, References, Resource, entries_of, ods_codes
+from mesh_itk3.itk3.resource import Part, References, Resource, entries_of, entry_named, first_entry, ods_codes
 from mesh_itk3.itk3.section import Section, sections_of
 from mesh_itk3.patient_match import PatientIdentity, identity_of
 
 __all__ = ["Attachment", "Document", "InvalidAttachment", "Part", "Resource", "Section"]
+
+_HOLDS_BINARIES: Final = xml.path("boolean(f:entry/f:resource/f:Binary)")
+_FIRST_AS_IT_SHOULD: Final = xml.path("f:entry[1]/f:resource[1]/*[1][self::f:Composition]")
+_COMPOSITIONS: Final = xml.path("f:entry/f:resource[1]/*[1][self::f:Composition]")
+_FEW_LOOKUPS: Final = 4
 
 
 class Document:
@@ -23,6 +29,7 @@ class Document:
         self.element = element
         self.where = where
         """Its path from the outer Bundle."""
+        self._lookups = 0
 
     # ------------------------------------------------------------------------------------------ identity
 
@@ -64,7 +71,16 @@ class Document:
         """The resource of this bundle that the reference means, or one contained in the Composition (`#id`)."""
         if reference and reference.startswith("#"):
             return self._contained(reference[1:])
-        return self._references.resolve(reference)
+        return self._looked_up(reference) or self._references.resolve(reference)
+
+    def _looked_up(self, reference: str | None) -> Resource | None:
+        """By fullUrl, while only a few are asked for and the entries have not been read: a verdict needs no more of them,
+        and an index of thousands costs as much as the rest of it.
+        """
+        if not reference or "entries" in self.__dict__ or self._lookups >= _FEW_LOOKUPS:
+            return None
+        self._lookups += 1
+        return entry_named(self.element, self.where, reference)
 
     def _contained(self, identifier: str) -> Resource | None:
         held = self.composition.contained if self.composition else ()
@@ -75,7 +91,8 @@ class Document:
     @cached_property
     def composition(self) -> Resource | None:
         """The first Composition: it should be the first entry, and is not always."""
-        return next((entry for entry in self.entries if entry.type == "Composition"), None)
+        usual = first_entry(self.element, self.where, _FIRST_AS_IT_SHOULD)
+        return usual or first_entry(self.element, self.where, _COMPOSITIONS)
 
     def _value(self, path: str) -> str | None:
         return self.composition.value(path) if self.composition else None
@@ -149,6 +166,12 @@ class Document:
         """The Composition.identifier of the document that this one replaces."""
         return self._replaces.value("targetIdentifier/value") if self._replaces else None
 
+    @property
+    def names_what_it_replaces(self) -> bool:
+        """By identifier, as GPCM-SD-039 wants it, or by reference, as FHIR allows."""
+        targets = ("targetIdentifier/value", "targetReference/reference")
+        return self._replaces is not None and any(map(self._replaces.value, targets))
+
     # ------------------------------------------------------------------------------------------ content
 
     @cached_property
@@ -177,6 +200,13 @@ class Document:
         rest = [entry for entry in self.entries if entry.type == "Binary"]
         unique = {id(resource.element): resource for resource in (*named, *rest)}
         return tuple(Attachment(resource) for resource in unique.values())
+
+    @cached_property
+    def binaries(self) -> tuple[Attachment, ...]:
+        """The same in the order of the entries: no section is read for it, and where there are none, no entry either."""
+        entries = self.entries if _HOLDS_BINARIES(self.element) else ()
+        held = self.composition.contained if self.composition else ()
+        return tuple(Attachment(found) for found in (*entries, *held) if found.type == "Binary")
 
     @cached_property
     def patient_identity(self) -> PatientIdentity | None:

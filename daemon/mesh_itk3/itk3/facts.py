@@ -6,6 +6,10 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
+from mesh_itk3.itk3.workflows import BY_DECLARATION, Workflow
+
+UNLISTED: Final = Workflow("", BY_DECLARATION)
+"""Stands for the row of a workflow that has none."""
 UNKNOWN_PRACTICE: Final = "V81999"
 """Stands for the practice where the sender leaves the look-up to MESH; recipients must not refuse it (build_mesh)."""
 
@@ -34,14 +38,18 @@ class Facts:
     """The events that the workflow's handlers take; empty: any."""
     message_definitions: frozenset[str] = frozenset()
     """URLs of MessageDefinitions that the workflow's handlers take beside those of the table."""
-    our_person_ids: frozenset[str] | None = None
-    """SDS user or role ids of the persons we take messages for; None: persons are not checked."""
-    sender_ods_codes: frozenset[str] | None = None
-    """The organisations we take messages from, upper case; None: senders are not checked."""
-    approved_attachment_types: frozenset[str] | None = None
-    """None: content types are not checked against the domain's list."""
-    supported_attachment_types: frozenset[str] | None = None
-    """None: content types are not checked against what we can show."""
+    workflow: Workflow = UNLISTED
+    """The row of the workflow that it came on."""
+    our_persons: frozenset[str] | None = None
+    """National identifiers of the persons we take messages for, upper case; None: persons are not checked."""
+    known_senders: frozenset[str] | None = None
+    """ODS codes of organisations and national identifiers of persons, upper case; None: not checked."""
+    sender_mailbox_id: str | None = None
+    """Mex-From."""
+    authorised_senders: frozenset[str] | None = None
+    """Ids of the MESH mailboxes we take messages from, upper case; None: not checked."""
+    supported_attachments: frozenset[str] | None = None
+    """Kinds and media types that this receiver can keep; None: not checked."""
 
 
 Found = tuple[str, str] | None

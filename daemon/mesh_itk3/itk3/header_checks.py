@@ -8,10 +8,9 @@ from typing import Final
 
 from mesh_itk3.itk3 import message_definitions
 from mesh_itk3.itk3.envelope import Reading
-from mesh_itk3.itk3.facts import UNKNOWN_PRACTICE, Facts, Found
+from mesh_itk3.itk3.facts import Facts, Found
 from mesh_itk3.itk3.handling_specification import Key
 from mesh_itk3.itk3.message_header import EVENT_SYSTEM, FHIR_ID, MessageHeader, normalise_id
-from mesh_itk3.itk3.resource import Resource
 
 EVENT_DISPLAYS: Final = {
     # CodeSystem ITK-MessageEvent-2 v2.8.0
@@ -51,12 +50,12 @@ def id_invalid(reading: Reading, _: Facts) -> Found:
 
 
 def event_missing(reading: Reading, _: Facts) -> Found:
-    if not reading.header.event_code:
-        return _at(reading, "event.code", "required")
-    return None if reading.header.event_system else _at(reading, "event.system", "required")
+    return None if reading.header.event_code else _at(reading, "event.code", "required")
 
 
 def event_system_wrong(reading: Reading, _: Facts) -> Found:
+    if not reading.header.event_system:
+        return _at(reading, "event.system", "required")
     return None if reading.header.event_system == EVENT_SYSTEM else _at(reading, "event.system", "code-invalid")
 
 
@@ -226,33 +225,28 @@ def priority_present(reading: Reading, _: Facts) -> Found:
     return _key_at(reading.header, "Priority") if reading.header.handling.has_priority else None
 
 
-# ------------------------------------------------------------------------------------------- parties
+# ------------------------------------------------------------------------------------------- rules of the payload's guide
 
 
-def is_ours(ods_codes: tuple[str, ...], facts: Facts) -> bool:
-    """Whether one of these codes is answered for here; the stand-in for an unknown practice always is."""
-    return any(code == UNKNOWN_PRACTICE or code in facts.our_ods_codes for code in ods_codes)
+def inf_ack_not_requested(reading: Reading, facts: Facts) -> Found:
+    is_wrong = "InfAckRequested" in facts.workflow.required_flags and reading.header.handling.inf_ack is False
+    return _key_at(reading.header, "InfAckRequested") if is_wrong else None
 
 
-def receiver_not_ours(reading: Reading, facts: Facts) -> Found:
-    codes = reading.header.receiver_ods_codes
-    is_elsewhere = bool(codes) and bool(facts.our_ods_codes) and not is_ours(codes, facts)
-    return _at(reading, "receiver", "") if is_elsewhere else None
+def bus_ack_not_requested(reading: Reading, facts: Facts) -> Found:
+    """Where the other flag is false too, that one's rule decides: a refusal would be told to nobody."""
+    handling = reading.header.handling
+    is_wrong = "BusAckRequested" in facts.workflow.required_flags and handling.bus_ack is False
+    return _key_at(reading.header, "BusAckRequested") if is_wrong and handling.inf_ack is not False else None
 
 
-def person_not_ours(reading: Reading, facts: Facts) -> Found:
-    person = reading.header.receiver
-    if facts.our_person_ids is None or person is None or person.type != "Practitioner":
-        return None
-    return None if facts.our_person_ids & set(_identifiers(person)) else _at(reading, "receiver", "")
+def local_extension_not_allowed(reading: Reading, facts: Facts) -> Found:
+    key, allowed = reading.header.handling.local_extension, facts.workflow.local_extensions
+    is_wrong = bool(allowed) and key.present and not key.problem and key.value not in allowed
+    return _key_at(reading.header, "LocalExtension") if is_wrong else None
 
 
-def _identifiers(person: Resource) -> tuple[str, ...]:
-    return person.values("identifier/value")
-
-
-def sender_unknown(reading: Reading, facts: Facts) -> Found:
-    if facts.sender_ods_codes is None:
-        return None
-    is_known = facts.sender_ods_codes & set(reading.header.sender_ods_codes)
-    return None if is_known else _at(reading, "sender", "")
+def event_of_another_workflow(reading: Reading, facts: Facts) -> Found:
+    expected = facts.workflow.event_code
+    is_other = expected is not None and reading.header.event_code != expected
+    return _at(reading, "event.code", "code-invalid") if is_other else None

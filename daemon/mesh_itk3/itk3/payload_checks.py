@@ -4,16 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from typing import Final
 
 from mesh_itk3.itk3 import xml
 from mesh_itk3.itk3.document import Document
 from mesh_itk3.itk3.envelope import Reading
 from mesh_itk3.itk3.facts import Facts, Found
-from mesh_itk3.itk3.header_checks import is_ours
-from mesh_itk3.itk3.resource import ods_codes
 
-GP_PRACTICE_SECTION: Final = "886711000000101"
 _WITHOUT_ZONE = re.compile(r"[0-9-]{10}T[0-9:.]+")
 
 
@@ -46,6 +42,14 @@ def document_known(reading: Reading, facts: Facts) -> Found:
     if document is None or not facts.is_known_document or document.is_replacement or document.document_id is None:
         return None
     return f"{document.where}.identifier", ""
+
+
+def replacement_names_nothing(reading: Reading, _: Facts) -> Found:
+    """Nobody could tell which document is void now."""
+    document = _document(reading)
+    if document is None or document.composition is None or not document.is_replacement or document.names_what_it_replaces:
+        return None
+    return f"{document.composition.where}.relatesTo", ""
 
 
 # ------------------------------------------------------------------------------------------- the document
@@ -101,55 +105,3 @@ def _deciding_codes(document: Document) -> Iterator[tuple[str, str]]:
     for section in document.all_sections():
         for found in xml.descend(section.element, "code/coding/code"):
             yield f"{section.where}.code.coding.code", found.get("value") or ""
-
-
-# ------------------------------------------------------------------------------------------- attachments
-
-
-def not_approved(reading: Reading, facts: Facts) -> Found:
-    return _outside(reading, facts.approved_attachment_types)
-
-
-def unsupported(reading: Reading, facts: Facts) -> Found:
-    return _outside(reading, facts.supported_attachment_types)
-
-
-def _outside(reading: Reading, types: frozenset[str] | None) -> Found:
-    document = _document(reading)
-    if types is None or document is None:
-        return None
-    for attachment in document.attachments:
-        if _media_type(attachment.content_type) not in types:
-            return f"{attachment.resource.where}.contentType", ""
-    return None
-
-
-def _media_type(content_type: str | None) -> str:
-    return (content_type or "").partition(";")[0].strip().lower()
-
-
-# ------------------------------------------------------------------------------------------- the practice it names
-
-
-def _foreign_practice(reading: Reading, facts: Facts) -> str | None:
-    """Path of the GP practice section whose Organization has ODS codes, none of them ours."""
-    if not facts.our_ods_codes:
-        return None
-    for document in _documents(reading, facts):
-        for section in document.all_sections():
-            if section.code != GP_PRACTICE_SECTION:
-                continue
-            codes = tuple(code for reference in section.entries for code in ods_codes(document.resolve(reference)))
-            if codes and not is_ours(codes, facts):
-                return section.where
-    return None
-
-
-def practice_without_receiver(reading: Reading, facts: Facts) -> Found:
-    where = None if reading.header.has_receiver else _foreign_practice(reading, facts)
-    return (where, "") if where else None
-
-
-def practice_beside_receiver(reading: Reading, facts: Facts) -> Found:
-    where = _foreign_practice(reading, facts) if reading.header.has_receiver else None
-    return (where, "") if where else None

@@ -103,14 +103,10 @@ _FULL_URL: Final = xml.IN_FHIR + "fullUrl"
 _RESOURCE: Final = xml.IN_FHIR + "resource"
 
 
-def _path(path: str) -> Any:
-    return etree.XPath(path, namespaces={"f": xml.FHIR}, smart_strings=False)
-
-
 # At most one of each entry, so that equal numbers mean one of every entry.
-_ELEMENTS: Final = _path("f:entry/f:resource[1]/*[1]")
-_URLS: Final = _path("f:entry/f:fullUrl[1]/@value")
-_COUNT: Final = _path("count(f:entry)")
+_ELEMENTS: Final = xml.path("f:entry/f:resource[1]/*[1]")
+_URLS: Final = xml.path("f:entry/f:fullUrl[1]/@value")
+_COUNT: Final = xml.path("count(f:entry)")
 
 
 def entries_of(bundle: etree._Element, where: str) -> tuple[Resource, ...]:
@@ -121,6 +117,28 @@ def entries_of(bundle: etree._Element, where: str) -> tuple[Resource, ...]:
         pairs = enumerate(zip(elements, urls, strict=True))
         return tuple([Resource(element, url, f"{where}.entry[{at}].resource") for at, (element, url) in pairs])
     return tuple(_walked(bundle, where))
+
+
+_NAMED: Final = xml.path("f:entry[f:fullUrl/@value = $url]/f:resource[1]/*[1]")
+_URL_OF: Final = xml.path("../../f:fullUrl[1]/@value")
+_BEFORE: Final = xml.path("count(../../preceding-sibling::f:entry)")
+
+
+def entry_named(bundle: etree._Element, where: str, full_url: str) -> Resource | None:
+    """The first resource whose fullUrl is written exactly so; no other entry becomes an object of Python."""
+    return _alone(_NAMED(bundle, url=full_url), where, full_url)
+
+
+def first_entry(bundle: etree._Element, where: str, path: Any) -> Resource | None:
+    """The first of the resources that a compiled path of this bundle leads to."""
+    return _alone(path(bundle), where, None)
+
+
+def _alone(found: list[etree._Element], where: str, full_url: str | None) -> Resource | None:
+    if not found:
+        return None
+    url = full_url or next(iter(_URL_OF(found[0])), None)
+    return Resource(found[0], url, f"{where}.entry[{int(_BEFORE(found[0]))}].resource")
 
 
 def _walked(bundle: etree._Element, where: str) -> Iterator[Resource]:
@@ -156,7 +174,11 @@ class References:
     def candidates(self, reference: str) -> list[Resource]:
         """Everything that the reference may mean, on the first level that knows it."""
         key = normalise_id(reference)
-        return self._by_full_url.get(key) or self._by_id_alone(key)
+        found = self._by_full_url.get(key)
+        if found is None:
+            return self._by_id_alone(key)
+        # Written exactly so goes first: then `entry_named` and this index never name two different resources.
+        return found if len(found) == 1 else sorted(found, key=lambda resource: resource.full_url != reference)
 
     def _by_id_alone(self, key: str) -> list[Resource]:
         last_two = "/".join(key.split("/")[-2:])
@@ -173,12 +195,29 @@ def _grouped(pairs: Iterable[tuple[str, Resource]]) -> dict[str, list[Resource]]
     return grouped
 
 
+PERSON_SYSTEMS: Final = (
+    # CareConnect-ITK-Header-Practitioner-1 has the first two; the third stands in documents.
+    "https://fhir.nhs.uk/Id/sds-user-id",
+    "https://fhir.nhs.uk/Id/sds-role-profile-id",
+    "https://fhir.hl7.org.uk/Id/gmc-number",
+)
+
+
 def ods_codes(organisation: Resource | None) -> tuple[str, ...]:
     """The ODS organisation and site codes of an Organization, upper case."""
-    if organisation is None or organisation.type != "Organization":
+    return _identifiers(organisation, "Organization", ODS_SYSTEMS)
+
+
+def person_ids(practitioner: Resource | None) -> tuple[str, ...]:
+    """The national identifiers of a Practitioner, upper case. Local ones could mean somebody else."""
+    return _identifiers(practitioner, "Practitioner", PERSON_SYSTEMS)
+
+
+def _identifiers(holder: Resource | None, resource_type: str, systems: tuple[str, ...]) -> tuple[str, ...]:
+    if holder is None or holder.type != resource_type:
         return ()
     return tuple(
-        code.upper()
-        for identifier in organisation.all("identifier")
-        if (identifier.value("system") or "") in ODS_SYSTEMS and (code := identifier.value("value"))
+        value.upper()
+        for identifier in holder.all("identifier")
+        if (identifier.value("system") or "") in systems and (value := identifier.value("value"))
     )

@@ -132,6 +132,11 @@ def _is_deeper_than(depth: int) -> Any:
     return etree.XPath("boolean(" + "/*" * (depth + 1) + ")")
 
 
+def path(expression: str) -> Any:
+    """An XPath that runs inside libxml2, FHIR's elements under the prefix `f`."""
+    return etree.XPath(expression, namespaces={"f": FHIR}, smart_strings=False)
+
+
 def local_name(element: etree._Element) -> str:
     """The element's name without its namespace."""
     return str(element.tag).rpartition("}")[2]

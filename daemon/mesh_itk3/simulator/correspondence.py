@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final
 
+from mesh_itk3.itk3.workflows import WorkflowTable
 from mesh_itk3.simulator.response_reader import UNREADABLE, Level, Response
 
 _DUPLICATE_MESSAGE: Final = "20007"
@@ -71,7 +72,8 @@ class Answers:
 class Correspondence:
     """Files every received item under the message that it answers."""
 
-    def __init__(self) -> None:
+    def __init__(self, workflows: WorkflowTable) -> None:
+        self._workflows = workflows
         self._by_header: dict[str | None, list[Sent]] = defaultdict(list)
         self._by_response_workflow: dict[str, list[Sent]] = defaultdict(list)
         self._by_mesh_id: dict[str, Sent] = {}
@@ -80,7 +82,9 @@ class Correspondence:
 
     def sent(self, message: Sent) -> None:
         self._by_header[message.message_header_id].append(message)
-        self._by_response_workflow[f"{message.workflow_id}_ACK"].append(message)
+        row = self._workflows.get(message.workflow_id)
+        if row is not None and row.ack_workflow_id:
+            self._by_response_workflow[row.ack_workflow_id].append(message)
         self._by_mesh_id[message.mesh_message_id] = message
 
     def received(self, item: Received) -> None:

@@ -19,6 +19,7 @@ from urllib3.exceptions import HTTPError
 from mesh_itk3.simulator.correspondence import Answers, Correspondence, Received, Sent
 from mesh_itk3.simulator.failure import SimulationFailed
 from mesh_itk3.simulator.response_reader import header_id_of, read_response
+from mesh_itk3.workflow_table import shipped
 
 TIMEOUT_S: Final = 30
 PAGE: Final = 500
@@ -35,7 +36,7 @@ class Hospital:
         self._client = MeshClient(url, mailbox_id, password, shared_key=shared_key.encode(), max_retries=0, timeout=TIMEOUT_S)
         self._client._session.trust_env = False  # noqa: SLF001  # the sandbox is on this machine, never behind a proxy
         self._log = log
-        self._correspondence = Correspondence()
+        self._correspondence = Correspondence(shipped())
 
     def __enter__(self) -> Self:
         return self

@@ -17,12 +17,13 @@ from mesh_itk3.itk3.envelope import Reading
 from mesh_itk3.itk3.message_header import normalise_id
 from mesh_itk3.itk3.owed import is_infrastructure_response_owed
 from mesh_itk3.itk3.response_codes import InfrastructureCode
-from mesh_itk3.itk3.verdict import Facts, Strictness, Verdict, judge, refuse
+from mesh_itk3.itk3.verdict import Verdict, judge, refuse
 from mesh_itk3.lifecycle import Move, State, state_after
 from mesh_itk3.ports import Changes, Entry, Kind, MessageRecord, NewResponse, Routed, Step
 from mesh_itk3.reasons import Reason
 from mesh_itk3.stages import answer
 from mesh_itk3.stages.attempt import Outcome, Said, id_for_ledger, ids, later, milliseconds, take, work_through
+from mesh_itk3.stages.facts import facts, have_same_bytes
 from mesh_itk3.stages.read import keep, message_for_handler, read
 from mesh_itk3.stages.world import World
 
@@ -85,7 +86,7 @@ def _verdict(
     world: World, record: MessageRecord, reading: Reading, raw: bytes, earlier: Earlier
 ) -> tuple[Verdict, Routed | None]:
     """ITK3's rules first, then the handler's own examination."""
-    verdict = judge(reading, _facts(world, record, earlier))
+    verdict = judge(reading, facts(world, record, earlier.message, earlier.document))
     if not verdict.is_positive or reading.envelope is None:
         return verdict, None
     document = reading.envelope.document
@@ -99,24 +100,6 @@ def _verdict(
     if isinstance(examined, Refuse):
         return refuse(examined.code, examined.where, examined.issue_code, examined.rule), routed
     return verdict, routed
-
-
-def _facts(world: World, record: MessageRecord, earlier: Earlier) -> Facts:
-    first = earlier.message or earlier.document
-    return Facts(
-        strictness=world.strictness.get(record.workflow_id, Strictness.STANDARD),
-        our_ods_codes=world.practices[record.key.mailbox_id].ods_codes,
-        is_known_message=earlier.message is not None,
-        is_known_document=earlier.document is not None,
-        is_same_bytes=first is not None and _have_same_bytes(first, record),
-        needs_document=world.routes.needs_document(record.workflow_id),
-        event_codes=world.routes.event_codes(record.workflow_id),
-        message_definitions=world.routes.message_definitions(record.workflow_id),
-    )
-
-
-def _have_same_bytes(one: MessageRecord, other: MessageRecord) -> bool:
-    return one.payload is not None and other.payload is not None and one.payload.sha256 == other.payload.sha256
 
 
 def _earlier(world: World, record: MessageRecord, reading: Reading, accepted: AcceptedHere) -> Earlier:
@@ -210,7 +193,7 @@ def _duplicate(record: MessageRecord, verdict: Verdict, earlier: Earlier) -> Cha
     }.get(verdict.code)
     if first is None:
         return Changes()
-    differs = not _have_same_bytes(first, record)
+    differs = not have_same_bytes(first, record)
     return Changes(duplicate_of=first.key.mesh_message_id, differs_from_first=differs)
 
 

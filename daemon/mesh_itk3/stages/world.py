@@ -21,6 +21,12 @@ class Practice:
     """Stands in the header Organization of every response from this mailbox."""
     ods_codes: frozenset[str]
     """All codes answered for, upper case (`ods_code` and `also_serves`)."""
+    persons: frozenset[str] | None = None
+    """National identifiers of the persons answered for, upper case; None: persons are not checked."""
+    known_senders: frozenset[str] | None = None
+    """ODS codes and national identifiers, upper case, of the senders that are known; None: not checked."""
+    authorised_senders: frozenset[str] | None = None
+    """Ids, upper case, of the mailboxes that may send; None: not checked."""
     leaves_uncorrelated: bool = False
     """Responses that answer nothing of ours belong to somebody else, who answers them."""
 
@@ -48,6 +54,8 @@ class World:
     caps: Caps = field(default_factory=Caps)
     strictness: Mapping[str, Strictness] = field(default_factory=dict)
     """By workflow id; absent means standard."""
+    supported_attachments: frozenset[str] | None = None
+    """Kinds and media types; None: not checked."""
     full_acknowledgement: frozenset[str] = frozenset()
     """Workflow ids whose business responses ask for an infrastructure response in turn."""
     deadlines: Deadlines = field(default_factory=Deadlines)

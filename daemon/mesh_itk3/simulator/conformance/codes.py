@@ -85,14 +85,19 @@ CODES: Final[Mapping[str, Published]] = {
 INFRASTRUCTURE: Final = tuple(code for code in CODES if not code.startswith("3"))
 
 RESPONSE_WORKFLOWS: Final[Mapping[str, str]] = {
-    workflow_id: f"{workflow_id}_ACK"
-    for workflow_id in (
-        "TOC_FHIR_IP_DISCH", "TOC_FHIR_MH_DISCH", "TOC_FHIR_EC_DISCH", "TOC_FHIR_OP_ATTEN",
-        "GPFED_CONSULT_REPORT", "GPCONNECT_SEND_DOCUMENT", "DF_ONLINE_CONSULTATION",
-        "DIGMED_FLU_VAC", "DIGIMED_FLU_VAC", "DIGMED_EMG_MED",
-        "DIGMED_MINOR_ILLNESS_PEM", "DIGIMED_MINOR_ILLNESS_PEM",
-    )
-}  # fmt: skip
+    "TOC_FHIR_IP_DISCH": "TOC_FHIR_IP_DISCH_ACK",
+    "TOC_FHIR_MH_DISCH": "TOC_FHIR_MH_DISCH_ACK",
+    "TOC_FHIR_EC_DISCH": "TOC_FHIR_EC_DISCH_ACK",
+    "TOC_FHIR_OP_ATTEN": "TOC_FHIR_OP_ATTEN_ACK",
+    "GPFED_CONSULT_REPORT": "GPFED_CONSULT_REPORT_ACK",
+    "GPCONNECT_SEND_DOCUMENT": "GPCONNECT_SEND_DOCUMENT_ACK",
+    "DF_ONLINE_CONSULTATION": "DF_ONLINE_CONSULTATION_ACK",
+    "DIGMED_FLU_VAC": "DIGMED_FLU_VAC_ACK",
+    "DIGIMED_FLU_VAC": "DIGIMED_FLU_VAC_ACK",
+    "DIGMED_EMG_MED": "DIGMED_EMG_MED_ACK",
+    "DIGMED_MINOR_ILLNESS_PEM": "DIGMED_MINOR_ILLNESS_PEM_ACK",
+    "DIGIMED_MINOR_ILLNESS_PEM": "DIGIMED_MINOR_ILLNESS_PEM_ACK",
+}
 """Where the response to a message of this workflow comes. A reply to a response stays on the response's own workflow."""
 
 

@@ -1,0 +1,106 @@
+"""Rules that depend on what is configured: each is broken, kept, and not applied where there is no list."""
+
+from __future__ import annotations
+
+import base64
+
+import pytest
+
+from itk3.a_message import RECEIVER_ID, a_message
+from itk3.rows_by_configuration import (
+    ACCEPTED,
+    BY_CONFIGURATION,
+    OLD_DOCUMENT,
+    OTHERS,
+    SPELLINGS,
+    SUPPORTED,
+    US,
+    a_row,
+    attached,
+    practitioner,
+)
+from mesh_itk3.itk3.attachment_types import KINDS, START_BYTES, kind_of_start
+from mesh_itk3.itk3.envelope import Caps, read_message
+from mesh_itk3.itk3.verdict import Facts, Strictness, judge
+
+STRICT, STANDARD, LENIENT = Strictness.STRICT, Strictness.STANDARD, Strictness.LENIENT
+
+
+def verdict_on(raw: bytes, **facts):
+    return judge(read_message(raw, Caps()), Facts(**{"our_ods_codes": frozenset({"A81001"}), **facts}))
+
+
+@pytest.mark.parametrize("row", BY_CONFIGURATION)
+def test_a_message_that_breaks_a_configured_rule_gets_its_code(row):
+    raw, facts, codes, where = BY_CONFIGURATION[row]
+    verdicts = [verdict_on(raw, strictness=strictness, **facts) for strictness in (STRICT, STANDARD, LENIENT)]
+    assert tuple(verdict.code.value for verdict in verdicts) == codes
+    assert verdicts[0].rule == row.partition(" ")[0]
+    assert verdicts[0].where.endswith(where)
+
+
+@pytest.mark.parametrize("row", [row for row, (_, _, codes, _) in BY_CONFIGURATION.items() if codes[1] == "20013"])
+def test_what_standard_waives_of_it_is_a_warning(row):
+    raw, facts, _, _ = BY_CONFIGURATION[row]
+    assert verdict_on(raw, **facts).warnings == (row.partition(" ")[0],)
+
+
+@pytest.mark.parametrize("row", BY_CONFIGURATION)
+def test_the_same_message_is_accepted_without_that_configuration(row):
+    verdict = verdict_on(BY_CONFIGURATION[row][0])
+    assert verdict.is_positive
+
+
+@pytest.mark.parametrize("row", ACCEPTED)
+def test_a_message_that_keeps_the_configured_rules_is_accepted(row):
+    raw, facts = ACCEPTED[row]
+    verdict = verdict_on(raw, strictness=STRICT, **facts)
+    assert (verdict.code.value, verdict.warnings) == ("20013", ())
+
+
+def test_an_organisation_that_is_not_ours_does_not_hide_behind_an_unchecked_sender():
+    verdict = verdict_on(a_message(receiver_ods_code="B82002"), workflow=a_row(routed_by_look_up=True))
+    assert verdict.code.value == "20002"
+
+
+def test_a_local_identifier_makes_nobody_one_of_ours():
+    receiver = f'<receiver><reference value="urn:uuid:{RECEIVER_ID}"/></receiver>'
+    raw = a_message(
+        receiver=receiver, after=practitioner(RECEIVER_ID, system="https://fhir.nhs.uk/Id/local-practitioner-identifier")
+    )
+    assert verdict_on(raw, our_persons=US).code.value == "20001"
+
+
+def test_the_recipient_extension_of_older_documents_names_persons_too():
+    assert verdict_on(OLD_DOCUMENT, our_persons=OTHERS).code.value == "20011"
+    assert verdict_on(OLD_DOCUMENT, our_persons=US).is_positive
+
+
+@pytest.mark.parametrize("content_type", SPELLINGS)
+@pytest.mark.parametrize("strictness", Strictness)
+def test_every_type_of_the_standard_is_taken_in_every_spelling(content_type, strictness):
+    raw = attached(SPELLINGS[content_type], content_type)
+    verdict = verdict_on(raw, strictness=strictness, workflow=a_row(approved_attachments=KINDS), **SUPPORTED)
+    assert (verdict.code.value, verdict.warnings) == ("20013", ())
+
+
+def test_only_the_beginning_of_an_attachment_is_decoded():
+    """What is no base64 far behind is found when it is filed, not here."""
+    content = base64.b64encode(b"%PDF-1.7\n" + b"x" * 3 * START_BYTES).decode()
+    reading = read_message(attached(content + "****"), Caps())
+    (attachment,) = reading.envelope.document.binaries
+    assert START_BYTES <= len(attachment.start) < 2 * START_BYTES
+    assert verdict_on(attached(content + "****"), **SUPPORTED).is_positive
+
+
+def test_white_space_in_base64_does_not_hide_the_beginning():
+    content = " \n" * 10_000 + "\n".join(base64.b64encode(b"%PDF-1.7 letter").decode())
+    assert verdict_on(attached(content), strictness=STRICT, **SUPPORTED).is_positive
+
+
+def test_a_character_that_is_cut_off_does_not_make_a_text_unknown():
+    start = ("x" * (START_BYTES - 1) + "é").encode()[:START_BYTES]
+    assert kind_of_start(start) == "txt"
+    assert kind_of_start(b"\xff\xfe" + "x\N{CLOCK FACE ONE OCLOCK}".encode("utf-16-le")[:4]) is None  # whole, and broken off
+    assert kind_of_start(b"\xff\xfe" + ("x" * START_BYTES + "\N{CLOCK FACE ONE OCLOCK}").encode("utf-16-le")[:-2]) == "txt"
+    assert kind_of_start(b"\x81\x8d" + b"x" * START_BYTES) is None
