@@ -45,7 +45,7 @@ architecture: $(INSTALLED) ## Who may import whom, file and function sizes
 	@$(BIN)/lint-imports --no-cache
 	@$(BIN)/python -m pytest -q tests/test_architecture.py
 
-conformance: $(INSTALLED) ## An evidence report of more than 200 cases in OUT, with the samples where they are
+conformance: $(INSTALLED) ## An evidence report of about 300 cases in OUT, with the samples where they are
 	@$(BIN)/mesh-itk3 conformance --out '$(OUT)' $(if $(ITK3_EXAMPLES),--samples '$(ITK3_EXAMPLES)')
 
 bench: $(INSTALLED) ## Throughput, memory and parsing cost; prints figures, asserts nothing

@@ -136,11 +136,12 @@ def test_a_response_missing_doubled_or_unexpected_fails_the_case(received, diffe
         ({"state": "parked"}, "the practice says of message 1: parked, expected completed"),
         ({"filed": False}, "message 1 was not filed, expected the contrary"),
         ({"duplicate_of": "M0"}, "the practice's record of message 1: says that it repeats another"),
+        ({"sender_not_told": True}, "the practice's record of message 1: the mark that the sender was not told is wrong"),
         ({"differs_from_first": True}, "the practice's record of message 1: the mark of differing bytes is wrong"),
         ({"responses": [{"state": "sent"}, {"state": "owed"}]},
          "the practice's record of message 1: its responses are sent, owed, expected sent, sent"),
     ],
-    ids=["state", "not filed", "duplicate", "differs", "owed"],
+    ids=["state", "not filed", "duplicate", "not told", "differs", "still owed"],
 )  # fmt: skip
 def test_a_record_that_says_something_else_fails_the_case(changes, difference):
     assert differences(TAKEN, observed(INFRASTRUCTURE, BUSINESS, **changes)) == [difference]
@@ -157,6 +158,15 @@ def test_a_letter_that_is_filed_otherwise_than_it_was_sent_fails_the_case():
 def test_a_refusal_that_the_log_does_not_know_fails_the_case():
     silent = observed(a_response("10010"), state="rejected", filed=False)
     assert differences(REFUSED, silent) == ["the practice's record of message 1: its refusal does not stand in the log"]
+
+
+def test_an_answer_that_somebody_has_to_see_to_and_is_not_listed_fails_the_case():
+    waiting = Case(
+        "waits", "A person decides.", "standard", (accepted(letter(), "20013", becomes="awaiting_decision", is_filed=False),)
+    )
+    seen = observed(INFRASTRUCTURE, state="awaiting_decision", filed=False)
+    assert differences(waiting, replace(seen, owed=frozenset({"M1"}))) == []
+    assert differences(waiting, seen) == ["the practice's record of message 1: it does not stand in the list of what is owed"]
 
 
 def test_a_message_still_in_mesh_is_not_taken_whatever_the_record_says():

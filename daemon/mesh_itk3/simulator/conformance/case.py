@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Final, Literal
 
 from mesh_itk3.simulator.choices import KINDS
+from mesh_itk3.simulator.fhir import Ids
 from mesh_itk3.simulator.messages import a_message, choose
 
 Edit = Callable[[bytes], bytes]
@@ -26,6 +27,8 @@ class Answer:
     """False: the original's MessageHeader.id could not be read, and the fixed string stands in its place."""
     sender_reference: str = "None"
     """What has to be echoed."""
+    asks: bool = False
+    """InfAckRequested of the response itself: true in the pattern full acknowledgement only."""
     about: int | None = None
     """The step whose message it answers; None: the step after which it comes."""
 
@@ -49,6 +52,10 @@ class Letter:
 
     def message_header_id(self, case_name: str, mailbox_id: str) -> str:
         return choose(self.kind, **(self._usual(case_name, mailbox_id) | dict(self.changes))).message_header_id
+
+    def ids(self, case_name: str) -> Ids:
+        """Draws the identifiers of this letter's resources."""
+        return choose(self.kind, **self._usual(case_name, "")).ids
 
     def _usual(self, case_name: str, mailbox_id: str) -> dict[str, Any]:
         usual = {"seed": f"conformance/{self.seed or case_name}", "source_endpoint": mailbox_id}
@@ -139,6 +146,10 @@ class Step:
     """How many attachments stand beside the filed letter."""
     repeats: int | None = None
     """The step whose message this one repeats, as the practice has to have it in its record."""
+    is_response_refused: bool = False
+    """The hospital refuses a response to it: the practice has to raise that."""
+    is_untold: bool = False
+    """The practice has to mark that the sender was not told, and has to raise it."""
     has_differing_bytes: bool = False
     """The practice has to mark that the repetition's bytes differ."""
     response_states: tuple[str, ...] = ()
@@ -192,7 +203,7 @@ def refused(
 ) -> Step:
     """It is not taken: one negative infrastructure response, or none where the sender does not want one; nothing is filed."""
     answers = (Answer(code, names_message, reference),) if code else ()
-    return Step(as_message(sent), answers, "rejected", **more)
+    return Step(as_message(sent), answers, "rejected", is_untold=code is None, **more)
 
 
 def as_message(sent: Letter | Message) -> Message:

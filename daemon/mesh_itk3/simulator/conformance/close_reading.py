@@ -141,9 +141,9 @@ def _has_six_keys(look: Look) -> bool:
     return is_one and sorted(names) == sorted(SIX_KEYS)
 
 
-def _asks_for_nothing(look: Look) -> bool:
+def _asks_as_it_may(look: Look) -> bool:
     flags = [look.handling(key, "f:valueBoolean") for key in SIX_KEYS[:2]]
-    return flags == [("false",), ("false",)]
+    return flags == [("false",), ("true" if look.asked.answer.asks else "false",)]
 
 
 def _has_response_definition(look: Look) -> bool:
@@ -256,7 +256,8 @@ CHECKS: Final = (
     Check("event", "The event is ITK008M.", "GPCM-SD-CS-058", _is_event_response),
     Check("keys", "One handling extension with its six keys, each once.", "Extension-ITK-MessageHandling-2; GP-GFR-18",
           _has_six_keys),
-    Check("flags", "BusAckRequested and InfAckRequested are false.", "GPCM-SD-CS-054, -055; GP-GFR-19", _asks_for_nothing),
+    Check("flags", "BusAckRequested is false, and InfAckRequested too but for the business response of full acknowledgement.",
+          "GPCM-SD-CS-054, -055; GP-GFR-19", _asks_as_it_may),
     Check("definition", "MessageDefinition is that of a response.", "GP-GFR-18", _has_response_definition),
     Check("recipient", "RecipientType is FA or FI, with its display.", "ITK-RecipientType-1", _has_recipient_type),
     Check("reference", "SenderReference repeats the original's; None where that had none that can be repeated.",

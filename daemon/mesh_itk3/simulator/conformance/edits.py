@@ -126,6 +126,24 @@ def inside_document(edit: Edit) -> Edit:
     return inner
 
 
+def receiver_person(sds_user_id: str) -> Edit:
+    """The header's receiver as a person with this SDS user id, in place of the practice."""
+    person = f'<identifier><system value="https://fhir.nhs.uk/Id/sds-user-id"/><value value="{sds_user_id}"/></identifier>'
+    profile = "https://fhir.nhs.uk/STU3/StructureDefinition/CareConnect-ITK-Header-Practitioner-1"
+    return rewrite(
+        '<Organization>(<id value="[^"]*"/>)<meta>(?:(?!<Organization>).)*?<value value="A81001"/></identifier></Organization>',
+        f'<Practitioner>\\1<meta><profile value="{profile}"/></meta>{person}</Practitioner>',
+    )
+
+
+def attachment(content_type: str, base64: str) -> Edit:
+    """The document's attachment with another type and content."""
+    return rewrite(
+        '<contentType value="[^"]*"/><content value="[^"]*"/>',
+        f'<contentType value="{content_type}"/><content value="{base64}"/>',
+    )
+
+
 # ------------------------------------------------------------------------------------------------ other ways to write the same
 
 

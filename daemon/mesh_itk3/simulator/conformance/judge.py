@@ -55,6 +55,8 @@ class Observed:
     practice_mailbox_id: str
     practice_ods: str
     private: tuple[str, ...]
+    owed: frozenset[str] = frozenset()
+    """MESH ids of which `mesh-itk3 owed` says that somebody has to see to their answer."""
     problems: tuple[str, ...] = ()
     """What went wrong while the case was played."""
 
@@ -189,6 +191,10 @@ def _details(sent: Sent, step: Step, record: Mapping[str, Any], observed: Observ
     place = f"the practice's record of message {sent.step + 1}"
     if step.becomes == "rejected" and sent.mesh_message_id not in observed.refused:
         yield f"{place}: its refusal does not stand in the log"
+    if bool(record.get("sender_not_told")) != step.is_untold:
+        yield f"{place}: the mark that the sender was not told is wrong"
+    if (sent.mesh_message_id in observed.owed) != _is_owed(step):
+        yield f"{place}: it {'does not stand' if _is_owed(step) else 'stands'} in the list of what is owed"
     first = next((each.mesh_message_id for each in observed.sent if each.step == step.repeats), None)
     if record.get("duplicate_of") != first:
         yield f"{place}: does not say which message it repeats" if first else f"{place}: says that it repeats another"
@@ -200,3 +206,9 @@ def _details(sent: Sent, step: Step, record: Mapping[str, Any], observed: Observ
     wanted = step.response_states or ("sent",) * len(states)
     if tuple("sent" if state == "delivered" else state for state in states) != wanted:
         yield f"{place}: its responses are {', '.join(states) or 'none'}, expected {', '.join(wanted)}"
+
+
+def _is_owed(step: Step) -> bool:
+    """A person has to decide, or a response was lost or refused."""
+    is_lost = bool({"parked", "undelivered"} & set(step.response_states))
+    return step.becomes == "awaiting_decision" or is_lost or step.is_response_refused

@@ -191,7 +191,15 @@ class CasePlay:
             sent.mesh_message_id for sent in self.sent if (self.case.steps[sent.step].becomes == "left in MESH") == is_left
         )
 
-    def observed(self, records: Mapping[str, Mapping[str, Any]], left: frozenset[str], refused: frozenset[str]) -> Observed:
+    def observed(
+        self,
+        records: Mapping[str, Mapping[str, Any]],
+        *,
+        left: frozenset[str],
+        refused: frozenset[str],
+        owed: frozenset[str],
+    ) -> Observed:
+        """All that came of it, with what its practice says."""
         bodies = {sent.mesh_message_id: sent.body for sent in self.sent}
         filed = self.practice.filed(bodies)
         return Observed(
@@ -201,6 +209,7 @@ class CasePlay:
             filed={key: letter for key, letter in filed.items() if key in bodies},
             left=left,
             refused=refused,
+            owed=owed,
             earliest=self._began_at - CLOCK_TOLERANCE,
             latest=datetime.now(UTC) + CLOCK_TOLERANCE,
             practice_mailbox_id=self.practice.setup.mailbox_id,

@@ -74,6 +74,11 @@ class Practice:
             return {}
         return {row["mesh_message_id"]: row for row in orjson.loads(done.stdout)["messages"]}
 
+    def owed(self) -> frozenset[str]:
+        """MESH ids of the messages about whose answer `mesh-itk3 owed` wants somebody to do something."""
+        rows = orjson.loads(self._command("owed", "--json").stdout)["owed"]
+        return frozenset(row["mesh_message_id"] for row in rows if row["reason"] or row["kind"] in ("decision", "parked"))
+
     def decide(self, mesh_message_id: str, code: str) -> bool:
         """A person's decision; whether it was taken."""
         return self._command("respond", mesh_message_id, code, "--by", "Conformance").returncode == 0

@@ -190,10 +190,11 @@ class _Act:
 
     def _results(self) -> Iterator[Result]:
         for name, practice in self._practices.items():
-            records, left, refused = practice.records(), practice.waiting(), practice.refused()
+            records = practice.records()
+            said = {"left": practice.waiting(), "refused": practice.refused(), "owed": practice.owed()}
             for play in self._plays:
                 if play.case.setup == name:
-                    yield _result(play, play.observed(records, left, refused))
+                    yield _result(play, play.observed(records, **said))
 
 
 def _result(play: CasePlay, observed: Observed) -> Result:

@@ -12,6 +12,8 @@ from mesh_itk3.simulator.choices import PRACTICE_ODS
 from mesh_itk3.simulator.conformance.codes import RESPONSE_WORKFLOWS
 
 MAX_MESSAGE_BYTES: Final = 1_500_000
+AUTHORISED: Final = "X26HCAUTH"
+"""The mailbox of the one hospital that may send to the practice `closed`."""
 SAMPLES_ADDRESSED_TO: Final = ("RY6", "P86609", "B86057", "X26")
 """ODS codes that the official samples name as their receiver: answered for, so that the samples can be sent unchanged."""
 
@@ -53,6 +55,12 @@ SETUPS: Final = (
           "X26GP04", mailbox='uncorrelated = "leave"', tables="[handlers.discharge_letters]\nenabled = false\n"),
     Setup("samples", "answers for the organisations that the official samples are addressed to; no patient register", "X26GP05",
           mailbox=f"also_serves = {orjson.dumps(SAMPLES_ADDRESSED_TO).decode()}", has_register=False),
+    Setup("lists", "keeps lists of its persons and of known senders, and can open PDF only", "X26GP08",
+          mailbox='persons = ["999900000001"]\nknown_senders = ["X26"]', tables='[attachments]\nsupported = ["pdf"]\n'),
+    Setup("closed", "only one hospital's mailbox is authorised to send", "X26GP09",
+          mailbox=f'authorised_senders = ["{AUTHORISED}"]'),
+    Setup("full", "full acknowledgement: its business responses ask for an infrastructure response", "X26GP10",
+          tables="".join(f"[workflows.{name}]\nfull_acknowledgement = true\n" for name in RESPONSE_WORKFLOWS)),
     Setup("crowd", "polls every five minutes, as MESH wants it; the inbox is full before the daemon starts", "X26GP06",
           poll_interval_s=300, starts_after_sending=True, act=1),
     Setup("refusing", "the hospital's mailbox is gone before it can be answered", "X26GP07", starts_after_sending=True,

@@ -6,7 +6,9 @@ from dataclasses import replace
 from typing import Final
 
 from mesh_itk3.simulator.conformance.case import Case
+from mesh_itk3.simulator.conformance.setups import AUTHORISED
 from mesh_itk3.simulator.conformance.tables import (
+    configured,
     handling,
     header,
     hostile,
@@ -19,11 +21,13 @@ from mesh_itk3.simulator.conformance.tables import (
 
 GROUPS: Final = (
     ("Payloads", payload.PAYLOADS),
-    ("Patterns of exchange", patterns.FLAGS),
+    ("Patterns of exchange", (*patterns.FLAGS, *configured.FULL_ACKNOWLEDGEMENT)),
     ("Business responses", payload.BUSINESS),
     ("Handling specification", handling.CASES),
     ("Message header and parties", header.CASES),
-    ("Faults of the payload", payload.FAULTS),
+    ("Persons and senders", configured.PARTIES),
+    ("Faults of the payload", (*payload.FAULTS, *configured.RULES)),
+    ("Attachments", configured.ATTACHMENTS),
     ("Duplicates", patterns.DUPLICATES),
     ("Unreadable and hostile messages", hostile.UNREADABLE),
     ("Other forms of the same message", hostile.OTHER_FORMS),
@@ -34,5 +38,6 @@ GROUPS: Final = (
 )
 
 CASES: Final[tuple[Case, ...]] = tuple(replace(case, group=group) for group, cases in GROUPS for case in cases)
-MAILBOX_IDS: Final = {case.name: f"X26HC{number:03d}" for number, case in enumerate(CASES, start=1)}
+_OWN: Final = {"sender-authorised": AUTHORISED}
+MAILBOX_IDS: Final = {case.name: _OWN.get(case.name, f"X26HC{number:03d}") for number, case in enumerate(CASES, start=1)}
 """The hospital's mailbox for each case."""

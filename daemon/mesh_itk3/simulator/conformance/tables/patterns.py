@@ -19,7 +19,7 @@ from mesh_itk3.simulator.conformance.case import (
     message,
     refused,
 )
-from mesh_itk3.simulator.conformance.edits import key, swap
+from mesh_itk3.simulator.conformance.edits import drop, key, swap
 
 _MOST_TWO: Final = "ITK3-UNNUMBERED-07"
 _ENDS: Final = "ITK3-UNNUMBERED-06"
@@ -35,7 +35,7 @@ FLAGS: Final = (
          (accepted(letter(infrastructure_requested=False), "30001"),), (_MOST_TWO,)),
     Case("fire-and-forget", "Neither flag: no response at all; the letter is filed.", "standard",
          (accepted(letter(infrastructure_requested=False, business_requested=False)),), (_MOST_TWO,)),
-    Case("full-acknowledgement", "The hospital answers our business response: that is noted, and ends the matter.", "standard",
+    Case("answered-in-turn", "The hospital answers our business response: that is noted, and ends the matter.", "standard",
          (accepted(letter(), *BOTH), Step(Reply("20013", asks=False), (), "correlated")), (_MOST_TWO, _RESPONSES)),
     Case("negative-ends-it", "A refusal ends the matter: no business response follows although it was asked for.", "standard",
          (refused(letter(recipient_type="XX"), "10010"),), (_ENDS, _MOST_TWO)),
@@ -82,20 +82,23 @@ def _reply(becomes: Becomes, reply: Reply, *answers: Answer) -> Step:
 
 
 _FLAG_JUNK: Final = key("InfAckRequested", '<valueBoolean value="perhaps"/>')
+_NO_OUTCOME: Final = drop(
+    r'<entry><fullUrl value="[^"]*"/><resource><OperationOutcome>.*?</OperationOutcome></resource></entry>'
+)
 _ONE: Final = Answer("20013")
 
 RESPONSES: Final = (
     Case("infrastructure-response-to-ours", "An infrastructure response to our response is noted and never answered.", "standard",
          (accepted(letter(), *BOTH), _reply("correlated", Reply("20013", asks=True))), (_RESPONSES, _MOST_TWO)),
     Case("negative-response-to-ours", "A refusal of our response is noted and never answered.", "standard",
-         (accepted(letter(), *BOTH), _reply("correlated", Reply("10001", asks=True))), (_RESPONSES,)),
+         (accepted(letter(), *BOTH, is_response_refused=True), _reply("correlated", Reply("10001", asks=True))), (_RESPONSES,)),
     Case("business-response-that-asks", "A business response that asks for an infrastructure response gets it, once.", "standard",
          (accepted(letter(), *BOTH), _reply("correlated", Reply("30001", asks=True), _ONE)), (_RESPONSES,)),
     Case("business-response-again", "The same business response once more gets nothing more.", "standard",
          (accepted(letter(), *BOTH), _reply("correlated", Reply("30001", asks=True), _ONE),
           _reply("correlated", Reply("30001", asks=True, again=True))), (_RESPONSES,)),
-    Case("business-response-that-does-not-ask", "A business response that asks for nothing gets nothing.", "standard",
-         (accepted(letter(), *BOTH), _reply("correlated", Reply("30002", asks=False))), (_RESPONSES,)),
+    Case("business-response-that-does-not-ask", "A business response that asks for nothing gets nothing; a negative one is raised.", "standard",
+         (accepted(letter(), *BOTH, is_response_refused=True), _reply("correlated", Reply("30002", asks=False))), (_RESPONSES,)),
     Case("response-with-unreadable-flag", "On a response workflow an unreadable flag counts as not asked: no loop.", "standard",
          (accepted(letter(), *BOTH), _reply("correlated", Reply("30001", asks=True, edits=(_FLAG_JUNK,)))), (_RESPONSES,)),
     Case("response-to-nothing", "A response that answers nothing of ours is kept, marked, and not answered.", "standard",
@@ -111,9 +114,15 @@ RESPONSES: Final = (
          (_RESPONSES,)),
     Case("broken-response-on-letter-workflow", "A response that is not well-formed, on the letters' workflow: no answer.",
          "standard",
-         (accepted(letter(), *BOTH),
+         (accepted(letter(), *BOTH, is_response_refused=True),
           _reply("correlated", Reply("10001", asks=True, workflow_id="TOC_FHIR_IP_DISCH", edits=(swap("</OperationOutcome>", ""),)))),
          ()),
+    Case("older-response-code", "A code of a draft of 2017 (41001) is shown as it is, and asks for nothing.", "standard",
+         (accepted(letter(), *BOTH), _reply("correlated", Reply("20013", asks=True, edits=(swap('"20013"', '"41001"'),)))),
+         (_RESPONSES,)),
+    Case("response-without-outcome", "A response without OperationOutcome, as older systems write it, is matched all the same.",
+         "standard", (accepted(letter(), *BOTH), _reply("correlated", Reply("20013", asks=True, edits=(_NO_OUTCOME,)))),
+         (_RESPONSES,)),
     Case("response-left-for-another", "In a mailbox that another system sends from, its responses stay in MESH.", "shared",
          (_reply("left in MESH", Reply("20013", asks=False, is_known=False)),), ()),
     Case("own-response-in-shared-mailbox", "In such a mailbox, what answers ours is taken.", "shared",

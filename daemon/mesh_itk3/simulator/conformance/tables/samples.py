@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import PurePosixPath
 from typing import Final
 
 from mesh_itk3.simulator.conformance.case import Answer, Becomes, Case, Message, Sample, Step
+from mesh_itk3.simulator.conformance.codes import CODES
 
 _TAKEN: Final = (
     ("test-harness/ITK003D_ITK_eDischarge.xml", "TOC_FHIR_IP_DISCH"),
@@ -68,4 +70,16 @@ _REFERENCES: Final = {
 }
 """SenderReference of those that have one of their own."""
 
-CASES: Final = tuple(_cases())
+
+def _responses() -> Iterator[Case]:
+    """Published responses, as a receiver of responses takes them. They answer nothing of ours."""
+    for code in CODES:
+        file = f"responses/{code}.xml"
+        is_asked = code.startswith("3")  # those published with InfAckRequested true
+        shows = "a business response that asks: 20013, once" if is_asked else "kept, and never answered"
+        answers = (Answer("20013"),) if is_asked else ()
+        yield replace(_case(file, f"Published response {code}: {shows}.", "TOC_FHIR_IP_DISCH_ACK", "uncorrelated", *answers),
+                      name=f"sample-response-{code}", requirements=("FHIR-BA-01",))  # fmt: skip
+
+
+CASES: Final = (*_cases(), *_responses())

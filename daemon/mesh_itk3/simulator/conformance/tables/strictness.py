@@ -7,26 +7,34 @@ from dataclasses import replace
 from typing import Final
 
 from mesh_itk3.simulator.choices import HOSPITAL_MAILBOX
-from mesh_itk3.simulator.conformance.case import BOTH, Case, Letter, Step, accepted, letter, refused
-from mesh_itk3.simulator.conformance.edits import drop, inside_document, rewrite, swap
+from mesh_itk3.simulator.conformance.case import BOTH, Case, Letter, accepted, letter, message, refused
+from mesh_itk3.simulator.conformance.edits import drop, header_last, inside_document, rewrite, swap
 
 _DEFINITION: Final = "https://fhir.nhs.uk/STU3/MessageDefinition/"
 _LEVELS: Final = ("strict", "standard", "lenient")
 
 
-def _three(name: str, shows: str, content: Letter, rule: str, *codes: str | None) -> Iterator[Case]:
+def _three(
+    name: str,
+    shows: str,
+    content: Letter,
+    rule: str,
+    *codes: str | None,
+    workflow_id: str | None = None,
+    answers: tuple[str, ...] = BOTH,
+) -> Iterator[Case]:
     """`codes` for strict, standard, lenient; None: it is taken, and the rule that it breaks stands in the record.
 
-    The three are the same bytes.
+    The three are the same bytes. `answers`: what comes where it is taken; none, where nothing is asked for, which holds for
+    a refusal too.
     """
     same = replace(content, seed=name, changes={"source_endpoint": HOSPITAL_MAILBOX} | dict(content.changes))
+    sent = message(same, workflow_id)
     for level, code in zip(_LEVELS, codes, strict=True):
-        outcome = f"{level} refuses it: {code}." if code else f"{level} takes it, and records the deviation."
-        yield Case(f"{name}-{level}", f"{shows}: {outcome}", level, (_step(same, rule, code),), ("RC-HS-02",) if code else ())
-
-
-def _step(content: Letter, rule: str, code: str | None) -> Step:
-    return refused(content, code) if code else accepted(content, *BOTH, warnings=(rule,))
+        unheard = "" if answers else ", which nobody wants to hear"
+        outcome = f"{level} refuses it: {code}{unheard}." if code else f"{level} takes it, and records the deviation."
+        step = refused(sent, code if answers else None) if code else accepted(sent, *answers, warnings=(rule,))
+        yield Case(f"{name}-{level}", f"{shows}: {outcome}", level, (step,), ("RC-HS-02",) if code else ())
 
 
 def _waived_by_standard() -> Iterator[Case]:
@@ -62,6 +70,39 @@ def _waived_by_standard() -> Iterator[Case]:
                       "practice_in_document_not_ours", "20010", None, None)  # fmt: skip
 
 
+def _of_the_profiles() -> Iterator[Case]:
+    """What the profiles forbid and no receiver needs to mind."""
+    yield from _three("header-last", "The MessageHeader stands last", letter("ITK003D", header_last),
+                      "message_header_not_first", "20006", None, None)  # fmt: skip
+    yield from _three("no-bundle-identifier", "The bundle has no identifier",
+                      letter("ITK003D", drop("<identifier>.*?</identifier>")),
+                      "bundle_identifier_missing", "20006", None, None)  # fmt: skip
+    yield from _three("receiver-nowhere", "The receiver's reference leads nowhere",
+                      letter("ITK003D", rewrite('<receiver><reference value="[^"]*"/>', '<receiver><reference value="urn:uuid:0ddba11c"/>')),
+                      "receiver_unresolved", "20006", None, None)  # fmt: skip
+    yield from _three("source-software", "The source names its software",
+                      letter("ITK003D", swap("<source>", '<source><name value="PAS"/>')),
+                      "header_element_forbidden", "20006", None, None)  # fmt: skip
+    yield from _three("organisation-name", "The header's Organization has a name",
+                      letter("ITK003D", rewrite("(</identifier>)(</Organization>)", '\\1<name value="A hospital"/>\\2')),
+                      "organisation_element_forbidden", "20006", None, None)  # fmt: skip
+    yield from _three("document-without-identifier", "The document has no identifier",
+                      letter("ITK003D", inside_document(drop("<identifier>.*?</identifier>"))),
+                      "document_identifier_missing", "20009", None, None)  # fmt: skip
+
+
+def _of_the_guides() -> Iterator[Case]:
+    """What a payload's guide asks for."""
+    yield from _three("other-workflows-event", "An outpatient letter on the workflow of discharges",
+                      letter("ITK006D"), "event_of_another_workflow", "20006", None, None,
+                      workflow_id="TOC_FHIR_IP_DISCH")  # fmt: skip
+    yield from _three("inf-ack-not-asked", "GP Connect wants InfAckRequested true, and it is false with the other",
+                      letter("ITK007C", infrastructure_requested=False, business_requested=False),
+                      "inf_ack_not_requested", "10008", None, None, answers=())  # fmt: skip
+    yield from _three("local-extension-of-no-guide", "A LocalExtension that GP Connect does not know",
+                      letter("ITK007C", local_extension="Something-Else"), "local_extension_not_allowed", "10008", None, None)  # fmt: skip
+
+
 def _waived_by_lenient() -> Iterator[Case]:
     yield from _three("no-definition", "MessageDefinition is missing", letter(definition=None),
                       "message_definition_missing", "10001", "10001", None)  # fmt: skip
@@ -80,4 +121,4 @@ def _waived_by_lenient() -> Iterator[Case]:
                       "sender_unresolved", "20006", "20006", None)  # fmt: skip
 
 
-CASES: Final = (*_waived_by_standard(), *_waived_by_lenient())
+CASES: Final = (*_waived_by_standard(), *_of_the_profiles(), *_of_the_guides(), *_waived_by_lenient())
