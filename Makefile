@@ -16,7 +16,8 @@ unexport PYTHONPATH PYTHONHOME VIRTUAL_ENV
 export PIP_USER := 0
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check format lint types architecture bench lock setup clean
+OUT ?= conformance-report
+.PHONY: help demo test check conformance format lint types architecture bench lock setup clean
 
 help: ## This list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -44,6 +45,9 @@ architecture: $(INSTALLED) ## Who may import whom, file and function sizes
 	@$(BIN)/lint-imports --no-cache
 	@$(BIN)/python -m pytest -q tests/test_architecture.py
 
+conformance: $(INSTALLED) ## An evidence report of about 300 cases in OUT, with the samples where they are
+	@$(BIN)/mesh-itk3 conformance --out '$(OUT)' $(if $(ITK3_EXAMPLES),--samples '$(ITK3_EXAMPLES)')
+
 bench: $(INSTALLED) ## Throughput, memory and parsing cost; prints figures, asserts nothing
 	@$(BIN)/python -m tests.bench $(ARGS)
 
@@ -70,5 +74,5 @@ $(INSTALLED): requirements.lock pyproject.toml
 	@touch $@
 
 clean: ## Remove the virtual environment, caches and what the demo left
-	rm -rf $(VENV) build dist demo-run .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache .coverage .coverage.*
+	rm -rf $(VENV) build dist demo-run conformance-report .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache .coverage .coverage.*
 	find daemon handlers tests -name __pycache__ -type d -prune -exec rm -rf {} +

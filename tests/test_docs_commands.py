@@ -18,6 +18,7 @@ COMMANDS = typer.main.get_command(app).commands
 OPTIONS = sorted(
     {(name, option) for name, command in COMMANDS.items() for p in command.params for option in p.opts if option[0] == "-"}
 )
+WITHOUT_CONFIGURATION = {"demo", "conformance"}
 USED_ELSEWHERE = {"--version", "--help"}  # of the program itself
 
 each_command = pytest.mark.parametrize("name", COMMANDS)
@@ -43,7 +44,7 @@ def test_option_is_documented_where_its_command_is(command, option):
 
 @each_command
 def test_synopses_name_the_same_options_but_for_those_that_all_have(name):
-    of_all = {"--config", "--credentials", "--json"} if name != "demo" else set()
+    of_all = set() if name in WITHOUT_CONFIGURATION else {"--config", "--credentials", "--json"}
     synopsis = MAN_PAGE.split(f".B mesh-itk3 {name}\n")[1].split(".br\n")[0]
     assert set(re.findall(r"--[a-z]+", synopsis)) == {option for command, option in OPTIONS if command == name} - of_all
 

@@ -16,6 +16,7 @@ import typer
 from mesh_itk3 import __version__
 from mesh_itk3.commands.console import CommandRefused, Exit, say_error, shown
 from mesh_itk3.lifecycle import State
+from mesh_itk3.simulator.options import conformance, demo
 
 DEFAULT_CONFIG = Path("/etc/mesh-itk3/mesh-itk3.toml")
 
@@ -285,29 +286,8 @@ def seen(
     return mark_as_seen(config, credentials, identifier, by=by, mailbox_id=mailbox, as_json=json)
 
 
-@app.command()
-def demo(
-    *,
-    keep: Annotated[bool, typer.Option("--keep", help="Leave everything running, to explore; Ctrl-C ends it.")] = False,
-    directory: Annotated[
-        Path | None, typer.Option("--directory", metavar="DIR", help="Where to put ledger, letters and logs of the demo.")
-    ] = None,
-    json: Json = False,
-) -> int:
-    """Show everything at work on this machine alone, in half a minute.
-
-    Starts the official MESH sandbox, a simulated hospital and the daemon. The hospital sends letters, good and bad; a
-    table shows what it was answered and where each letter was filed. Nothing leaves this machine; all patients are
-    invented.
-
-    \b
-    Examples:
-      mesh-itk3 demo
-      mesh-itk3 demo --keep --directory /tmp/demo
-    """
-    from mesh_itk3.simulator.demo import run_demo
-
-    return run_demo(keep=keep, json=json, directory=directory)
+app.command()(demo)
+app.command()(conformance)
 
 
 def _failure(error: Exception) -> int:

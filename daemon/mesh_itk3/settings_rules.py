@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Final
 from mesh_itk3.settings_sources import KeyPath
 
 if TYPE_CHECKING:
-    from mesh_itk3.settings import DecisionsSettings, MailboxSettings, MeshSettings, Settings
+    from mesh_itk3.settings import Settings
+    from mesh_itk3.settings_tables import DecisionsSettings, MailboxSettings, MeshSettings
 
 SHORTEST_POLL_INTERVAL_S: Final = 300
 """MESH API: poll a mailbox at most once in five minutes, unless the last page was full."""

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from mesh_itk3.itk3.workflows import BY_DECLARATION, Workflow, WorkflowTable
-from mesh_itk3.settings import WorkflowSettings
+from mesh_itk3.settings_tables import WorkflowSettings
 
 FILE: Final = "workflows.toml"
 NEVER_ANSWERED: Final = "NONE"

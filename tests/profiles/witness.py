@@ -1,7 +1,8 @@
 """Sees every response that a test produces, where it leaves our own code, and has it judged when the test ends.
 
-Three places, none of them inside the daemon: what the MESH sandbox is sent (`support/watched_sandbox.py`), what a
-`FakeMailbox` is sent, and the outbox of every SQLite ledger that the test leaves in its directory.
+Four places, none of them inside the daemon: what the MESH sandbox is sent (`support/watched_sandbox.py`), what a
+`FakeMailbox` is sent, the outbox of every SQLite ledger that the test leaves in its directory, and the evidence of a
+conformance run there.
 """
 
 from __future__ import annotations
@@ -47,7 +48,8 @@ class Witness:
             if _is_ours(about):
                 self._sent.append(_from_wire(about, body))
         taken, self._sent = self._sent, []
-        return taken + [found for ledger in _ledgers(directory) for found in _outbox(ledger)]
+        taken += [found for ledger in _ledgers(directory) for found in _outbox(ledger)]
+        return taken + list(_evidence(directory))
 
     def judge(self, raw: bytes) -> list[Finding]:
         """Remembered by digest: a resend, or a body seen in two places, is judged once."""
@@ -90,3 +92,9 @@ def _outbox(ledger: Path) -> list[tuple[str, bytes]]:
     except sqlite3.Error:
         return []
     return [(f"in the outbox of {ledger.name}", bytes(body)) for (body,) in rows if len(body) > PLACEHOLDER_BYTES]
+
+
+def _evidence(directory: Path | None) -> Iterator[tuple[str, bytes]]:
+    """What the hospitals of a conformance run received."""
+    for file in directory.rglob("exchange/*/received-*") if directory is not None and directory.is_dir() else ():
+        yield f"in the evidence of {file.parent.name}", file.read_bytes()

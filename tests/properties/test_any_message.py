@@ -8,10 +8,12 @@ from datetime import UTC, datetime
 
 from hypothesis import given
 from hypothesis import strategies as st
+from mesh_itk3.itk3.response_reading import read_response
+from mesh_itk3.workflow_table import shipped
 
 from mesh_itk3.itk3.envelope import Caps, read_message, read_oversize
 from mesh_itk3.itk3.facts import Facts, Strictness
-from mesh_itk3.itk3.response_bundle import ResponseIds, read_response, write_response
+from mesh_itk3.itk3.response_bundle import ResponseIds, write_response
 from mesh_itk3.itk3.verdict import Verdict, judge
 from mesh_itk3.simulator import response_reader
 from profiles import responses
@@ -33,10 +35,12 @@ facts = st.builds(
     is_same_bytes=st.booleans(),
     needs_document=st.booleans(),
     event_codes=st.sampled_from([frozenset(), frozenset(), frozenset({"ITK003D"})]),
-    our_person_ids=st.sampled_from([None, frozenset({"555000111"})]),
-    sender_ods_codes=st.sampled_from([None, frozenset({"X26"})]),
-    approved_attachment_types=st.sampled_from([None, TYPES]),
-    supported_attachment_types=st.sampled_from([None, TYPES]),
+    our_persons=st.sampled_from([None, frozenset({"555000111"})]),
+    known_senders=st.sampled_from([None, frozenset({"X26"})]),
+    sender_mailbox_id=st.sampled_from([None, "X26ABC1"]),
+    authorised_senders=st.sampled_from([None, frozenset({"X26ABC1"}), frozenset({"X26ABC9"})]),
+    supported_attachments=st.sampled_from([None, TYPES]),
+    workflow=st.sampled_from(shipped().rows),
 )
 
 

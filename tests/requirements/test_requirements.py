@@ -10,6 +10,7 @@ from functools import cache
 from pathlib import Path
 
 import pytest
+from mesh_itk3.simulator.conformance.table import CASES
 
 from requirements.table import PAGE, ROOT, STATUSES, page, requirements
 
@@ -84,6 +85,11 @@ def test_every_test_that_a_row_names_exists_and_is_not_skipped(row):
     assert not row.tests or any(not marks_of(test) & NOT_EVERYWHERE for test in row.tests), (
         "no test of this row runs everywhere"
     )
+
+
+def test_every_requirement_that_a_conformance_case_shows_has_its_row():
+    known = {each for row in ROWS.values() for each in (row.id, *row.alike)}
+    assert {each for case in CASES for each in case.requirements} <= known
 
 
 def test_a_test_that_does_not_exist_or_checks_nothing_is_noticed(tmp_path):

@@ -13,7 +13,8 @@ from mesh_itk3.commands.finding import Finding, good, noted, wrong
 from mesh_itk3.commands.opened import user_name
 from mesh_itk3.ports import LedgerUnavailable, RegisterUnusable
 from mesh_itk3.registry import Found, Registry
-from mesh_itk3.settings import LedgerSettings, Settings
+from mesh_itk3.settings import Settings
+from mesh_itk3.settings_tables import LedgerSettings
 
 
 def configuration_file(config: Path) -> Iterator[Finding]:

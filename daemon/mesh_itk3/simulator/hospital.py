@@ -58,11 +58,15 @@ class Hospital:
         filename: str | None = None,
         chunk_bytes: int | None = None,
         compress: bool = False,
+        is_gzip: bool = False,
         content_type: str = "application/fhir+xml",
     ) -> Sent:
-        """Sends one message, in chunks of `chunk_bytes` where given; draws a local id where none is."""
+        """Sends one message, in chunks of `chunk_bytes` where given; draws a local id where none is.
+
+        `compress` is for the line and undone by MESH's clients; `is_gzip` says that the body itself is compressed.
+        """
         local_id = local_id or f"hospital-{uuid4().hex}"
-        named = {"subject": subject, "filename": filename}
+        named = {"subject": subject, "filename": filename, "compressed": True if is_gzip else None}
         with _translated("send"):
             mesh_message_id = self._client.send_message(
                 to,

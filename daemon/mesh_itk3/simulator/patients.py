@@ -139,6 +139,19 @@ SUSAN_DISAGREES: Final = SimulatedPatient(
     date_of_birth_in_register=date(1972, 5, 8),  # day and month exchanged: the commonest slip
 )
 
+WALTER_DECEASED_LONG_AGO: Final = SimulatedPatient(
+    nhs_number=number_in_test_range("999000111"),
+    prefix="Mr",
+    family_name="Ormerod",
+    given_names=("Walter",),
+    gender="male",
+    date_of_birth=date(1931, 7, 23),
+    address=("The Limes Nursing Home", "Netherby"),
+    postcode="ZZ99 3AJ",
+    standing="deceased",
+    days_since_standing=200,
+)
+
 CAST: Final = (EDITH, RAJESH, BRONWEN, CALLUM, THOMAS_LEFT, MARGARET_DECEASED, PIOTR_UNKNOWN, SUSAN_DISAGREES)
 
 REGISTER_COLUMNS: Final = ("nhs_number", "date_of_birth", "family_name", "status", "status_date")

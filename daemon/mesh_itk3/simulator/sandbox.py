@@ -32,11 +32,13 @@ TRIES: Final = 3
 class Sandbox:
     """A running sandbox with an empty store in memory: `with Sandbox(log) as sandbox: sandbox.url`.
 
-    Raises SimulationFailed where it cannot be started. It dies with us, however we die.
+    With `store` it keeps messages in that directory, and each directory in it is a mailbox of that name, beside its own
+    three. Raises SimulationFailed where it cannot be started. It dies with us, however we die.
     """
 
-    def __init__(self, log: Path) -> None:
+    def __init__(self, log: Path, *, store: Path | None = None) -> None:
         self._log = log
+        self._store = store
         self._process: subprocess.Popen[bytes] | None = None
         self.url = ""
 
@@ -73,6 +75,8 @@ class Sandbox:
 
     def _launch(self, port: int) -> subprocess.Popen[bytes]:
         settings = {"AUTH_MODE": "full", "STORE_MODE": "memory", "SHARED_KEY": SHARED_KEY, "PYTHONWARNINGS": "ignore"}
+        if self._store is not None:
+            settings |= {"STORE_MODE": "file", "MAILBOXES_DATA_DIR": str(self._store)}
         command = [sys.executable, "-m", "uvicorn", "mesh_sandbox.api:app", "--host", "127.0.0.1", "--port", str(port),
                    "--no-access-log", "--log-level", "warning"]  # fmt: skip
         with self._log.open("ab") as log:

@@ -1,0 +1,1 @@
+"""Conformance in a box: the daemon against a simulated hospital, over a table of cases, with an evidence report."""
