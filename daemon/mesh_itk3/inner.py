@@ -153,6 +153,7 @@ def main() -> None:
         raise SystemExit(1)
     # A terminal's Ctrl-C, and whoever signals the whole group, mean the service: its main process says what follows.
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM, signal.SIGINT, signal.SIGHUP})
+    configure_logging()  # until the settings are here: what goes wrong before is an event too, and no traceback
     serve(Connection(descriptor), SystemClock())
 
 

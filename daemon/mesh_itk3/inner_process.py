@@ -33,9 +33,52 @@ def pause_s(deaths: int) -> float:
 
 
 @dataclass(slots=True)
+class Child:
+    """One process, and what it has said."""
+
+    process: subprocess.Popen[bytes]
+    channel: Connection
+    started_at: float
+    begun: threading.Event = field(default_factory=threading.Event)
+    """Set when it is ready, or dead before that."""
+    is_ready: bool = False
+    is_to_stop: bool = False
+    stage: str | None = None
+    """At work on it; None: nothing is to be done."""
+    beat_at: float = 0.0
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+    _is_told: bool = False
+    """To look, and has not said that it does."""
+    _is_to_be_told_again: bool = False
+
+    def tell(self, word: bytes) -> None:
+        """Does nothing where it is gone."""
+        with suppress(OSError):
+            self.channel.send_bytes(word)
+
+    def look(self) -> None:
+        """There may be something to do. Told once until it looks, and then once more if this was said again meanwhile: else
+        what came just after its look would wait for its next one.
+        """
+        with self._lock:
+            if self._is_told:
+                self._is_to_be_told_again = True
+                return
+            self._is_told = True
+            self.tell(LOOK)
+
+    def looks(self) -> None:
+        """It has said that it does."""
+        with self._lock:
+            self._is_told, self._is_to_be_told_again = self._is_to_be_told_again, False
+            if self._is_told:
+                self.tell(LOOK)
+
+
+@dataclass(slots=True)
 class InnerProcess:
-    """At most one child at a time. `start`, `stop` and `revive` belong to the main thread: the child dies with the thread
-    that started it.
+    """At most one child at a time. Everything but `look` belongs to the main thread: a child dies with the thread that started
+    it.
     """
 
     clock: Callable[[], float]
@@ -45,18 +88,8 @@ class InnerProcess:
     lost: Callable[[], None]
     """Called when another daemon has the mailboxes."""
     noticed: Callable[[], None]
-    """Called when it has died: somebody should call `revive`."""
-    _process: subprocess.Popen[bytes] | None = None
-    _channel: Connection | None = None
-    _begun: threading.Event = field(default_factory=threading.Event)
-    """Set when it is ready, or dead before that."""
-    _is_ready: bool = False
-    _is_stopping: bool = False
-    _has_been_told: bool = False
-    """To look, and has not said that it does."""
-    _stage: str | None = None
-    _beat_at: float = 0.0
-    _started_at: float = 0.0
+    """Called when it has ended: somebody should look at `has_ended`."""
+    _child: Child | None = None
     _deaths: int = 0
     """In a row."""
     _not_before: float = 0.0
@@ -64,7 +97,7 @@ class InnerProcess:
     @property
     def pid(self) -> int | None:
         """None while there is none."""
-        return self._process.pid if self._process else None
+        return self._child.process.pid if self._child else None
 
     def start(self, start: Start) -> bool:
         """Whether it is at work on return; where it is not, `has_ended` soon says so. The settings are handed over, not read
@@ -72,95 +105,94 @@ class InnerProcess:
         """
         ours, theirs = Pipe()
         command = [sys.executable, "-m", "mesh_itk3.inner", str(os.getpid()), str(theirs.fileno())]
-        self._begun.clear()
-        self._is_ready = self._is_stopping = self._has_been_told = False
-        self._stage, self._started_at, self._channel = None, self.clock(), ours
-        self._process = subprocess.Popen(  # noqa: S603  our own interpreter and module
+        process = subprocess.Popen(  # noqa: S603  our own interpreter and module
             command, stdin=subprocess.DEVNULL, pass_fds=(theirs.fileno(), *start.hold.descriptors)
         )
         theirs.close()
-        threading.Thread(target=self._listen, args=(self._process, ours), name="inner", daemon=True).start()
-        with suppress(OSError):
-            ours.send_bytes(pickle.dumps(start))
-        self._begun.wait(READY_WITHIN_S)
-        return self._is_ready
+        self._child = child = Child(process, ours, self.clock())
+        threading.Thread(target=self._listen, args=(child,), name="inner", daemon=True).start()
+        child.tell(pickle.dumps(start))
+        if not child.begun.wait(READY_WITHIN_S):
+            process.kill()
+        return child.is_ready
 
     def look(self) -> None:
-        """There may be something to do. Cheap: said once until it looks."""
-        if not self._has_been_told:
-            self._has_been_told = True
-            self._tell(LOOK)
+        """There may be something to do. From any thread; cheap, and never waits."""
+        if (child := self._child) is not None:
+            child.look()
 
     def ask_to_stop(self) -> None:
         """It finishes the message in hand and ends."""
-        self._is_stopping = True
-        self._tell(STOP)
+        if self._child is not None:
+            self._child.is_to_stop = True
+            self._child.tell(STOP)
 
     def has_stopped(self, within_s: float) -> bool:
         """After `ask_to_stop`: whether it has ended in this time. Where it has not, its end will be noticed like any other."""
-        if self._process is not None:
-            try:
-                self._process.wait(max(0.0, within_s))
-            except subprocess.TimeoutExpired:
-                self._is_stopping = False
-                return False
-            self._process = None
+        if (child := self._child) is None:
+            return True
+        try:
+            child.process.wait(max(0.0, within_s))
+        except subprocess.TimeoutExpired:
+            child.is_to_stop = False
+            return False
+        self._child = None
         return True
 
     def kill(self) -> None:
         """It hangs, or there is no time left: the message in its hands stays in progress, and is tried by itself later."""
-        if self._process is not None:
-            self._process.kill()
+        if self._child is not None:
+            self._child.process.kill()
 
     def stalled(self) -> str | None:
         """The stage that makes no progress, if one does not."""
-        stage = self._stage
-        return stage if stage is not None and self.clock() - self._beat_at > STALL_AFTER_S else None
+        child = self._child
+        if child is None or child.stage is None or self.clock() - child.beat_at <= STALL_AFTER_S:
+            return None
+        return child.stage
 
     def has_ended(self) -> bool:
         """It is gone and nobody has stopped it."""
-        return not self._is_stopping and self._process is not None and self._process.poll() is not None
+        child = self._child
+        return child is not None and not child.is_to_stop and child.process.poll() is not None
 
     def bury(self) -> None:
-        """After `has_ended`: says so. The next may be started when `starts_in_s` is over."""
-        code = self._process.returncode if self._process else None
-        self._process = None
-        if self.clock() - self._started_at > STEADY_AFTER_S:
-            self._deaths = 0
-        self._deaths += 1
+        """After `has_ended`: says so, unless it ended in order. The next may be started when `starts_in_s` is over."""
+        if (child := self._child) is None:
+            return
+        self._child = None
+        if child.process.returncode == 0:
+            return
+        is_first = self.clock() - child.started_at > STEADY_AFTER_S
+        self._deaths = 1 if is_first else self._deaths + 1
         self._not_before = self.clock() + pause_s(self._deaths)
-        events.emit(events.INNER_DIED, exit_code=code, retry_in_s=pause_s(self._deaths))
+        events.emit(events.INNER_DIED, exit_code=child.process.returncode, retry_in_s=pause_s(self._deaths))
 
     def starts_in_s(self) -> float | None:
-        """Seconds until the next is to be started. None: one is there, or none is wanted."""
-        return None if self._process is not None or self._is_stopping else max(0.0, self._not_before - self.clock())
+        """Seconds until the next is to be started. None: one is there."""
+        return None if self._child is not None else max(0.0, self._not_before - self.clock())
 
-    def _tell(self, word: bytes) -> None:
-        with suppress(OSError):  # it has gone, and `_listen` has noticed
-            if self._channel is not None:
-                self._channel.send_bytes(word)
-
-    def _listen(self, process: subprocess.Popen[bytes], channel: Connection) -> None:
+    def _listen(self, child: Child) -> None:
         with suppress(EOFError, OSError):
             while True:
-                self._hear(channel.recv_bytes())
-        channel.close()
-        process.wait()
-        self._stage = None
-        self._begun.set()
+                self._hear(child, child.channel.recv_bytes())
+        child.channel.close()
+        child.process.wait()
+        child.stage = None
+        child.begun.set()
         self.noticed()
 
-    def _hear(self, word: bytes) -> None:
+    def _hear(self, child: Child, word: bytes) -> None:
         if stage := stage_of(word):
-            self._stage, self._beat_at = stage, self.clock()
+            child.stage, child.beat_at = stage, self.clock()
         elif word == IDLE:
-            self._stage = None
+            child.stage = None
         elif word == LOOKING:
-            self._has_been_told = False
+            child.looks()
         elif word == OWED:
             self.owed()
         elif word == READY:
-            self._is_ready = True
-            self._begun.set()
+            child.is_ready = True
+            child.begun.set()
         elif word == LOST:
             self.lost()

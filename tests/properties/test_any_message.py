@@ -8,14 +8,14 @@ from datetime import UTC, datetime
 
 from hypothesis import given
 from hypothesis import strategies as st
-from mesh_itk3.itk3.response_reading import read_response
-from mesh_itk3.workflow_table import shipped
 
 from mesh_itk3.itk3.envelope import Caps, read_message, read_oversize
 from mesh_itk3.itk3.facts import Facts, Strictness
 from mesh_itk3.itk3.response_bundle import ResponseIds, write_response
+from mesh_itk3.itk3.response_reading import read_response
 from mesh_itk3.itk3.verdict import Verdict, judge
 from mesh_itk3.simulator import response_reader
+from mesh_itk3.workflow_table import shipped
 from profiles import responses
 from profiles.response_table import RESPONSE_CODES
 from properties.hostile import FHIR, MARK, messages

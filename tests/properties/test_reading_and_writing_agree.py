@@ -8,12 +8,12 @@ from datetime import UTC
 from hypothesis import given
 from hypothesis import strategies as st
 from lxml import etree
-from mesh_itk3.itk3.response_reading import read_response
 
 from mesh_itk3.itk3.envelope import Caps, read_message
 from mesh_itk3.itk3.facts import Facts, Strictness
 from mesh_itk3.itk3.response_bundle import ResponseIds, write_response
 from mesh_itk3.itk3.response_codes import BusinessCode, InfrastructureCode
+from mesh_itk3.itk3.response_reading import read_response
 from mesh_itk3.itk3.verdict import judge
 from mesh_itk3.simulator.messages import KINDS, a_message
 from mesh_itk3.simulator.response_reader import read_response as read_by_hospital

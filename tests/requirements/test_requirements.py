@@ -10,8 +10,8 @@ from functools import cache
 from pathlib import Path
 
 import pytest
-from mesh_itk3.simulator.conformance.table import CASES
 
+from mesh_itk3.simulator.conformance.table import CASES
 from requirements.table import PAGE, ROOT, STATUSES, page, requirements
 
 TESTS = ROOT / "tests"

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from mesh_itk3.inner_process import InnerProcess, pause_s
-from mesh_itk3.inner_words import IDLE, LOOKING, OWED, Start, beat
+from mesh_itk3.inner_process import Child, InnerProcess, pause_s
+from mesh_itk3.inner_words import IDLE, LOOK, LOOKING, LOST, OWED, Start, beat
 from mesh_itk3.ports import Hold
 from mesh_itk3.scheduler import STALL_AFTER_S
 from mesh_itk3.settings import load_settings
@@ -143,35 +143,64 @@ class Clock:
         return self.at
 
 
+class NoChannel:
+    """Notes what a child is told."""
+
+    def __init__(self) -> None:
+        self.sent = []
+
+    def send_bytes(self, word) -> None:
+        self.sent.append(word)
+
+
 def an_inner():
-    """One that is not there, but says what the test says for it; its clock; what the service was told."""
+    """One whose child is not there, but says what the test says for it; its clock; what the service was told."""
     clock, told = Clock(), []
-    return InnerProcess(clock, owed=lambda: told.append("owed"), lost=lambda: None, noticed=lambda: None), clock, told
+    inner = InnerProcess(clock, owed=lambda: told.append("owed"), lost=lambda: told.append("lost"), noticed=lambda: None)
+    inner._child = Child(process=None, channel=NoChannel(), started_at=clock())
+    return inner, clock, told
+
+
+def says(inner, *words):
+    for word in words:
+        inner._hear(inner._child, word)
 
 
 def test_a_stage_that_shows_no_progress_for_long_is_named():
     inner, clock, _ = an_inner()
-    inner._hear(beat("dispatch"))
+    says(inner, beat("dispatch"))
     clock.at += STALL_AFTER_S - 1
     assert inner.stalled() is None
-    inner._hear(beat("dispatch"))
+    says(inner, beat("dispatch"))
     clock.at += STALL_AFTER_S + 1
     assert inner.stalled() == "dispatch"
 
 
 def test_one_that_has_nothing_to_do_does_not_hang():
     inner, clock, _ = an_inner()
-    inner._hear(beat("dispatch"))
-    inner._hear(IDLE)
+    says(inner, beat("dispatch"), IDLE)
     clock.at += 10 * STALL_AFTER_S
     assert inner.stalled() is None
 
 
-def test_what_is_owed_is_told_at_each_batch():
+def test_what_is_owed_and_what_is_lost_is_told_and_nonsense_is_not():
     inner, _, told = an_inner()
-    for word in (OWED, LOOKING, OWED, b"nonsense", b"\xff"):
-        inner._hear(word)
-    assert told == ["owed", "owed"]
+    says(inner, OWED, LOOKING, b"nonsense", b"", b"\xff", OWED, LOST)
+    assert told == ["owed", "owed", "lost"]
+
+
+def test_it_is_told_to_look_once_until_it_looks_and_never_too_seldom():
+    inner, _, _ = an_inner()
+    sent = inner._child.channel.sent
+    inner.look()
+    inner.look()
+    inner.look()
+    assert sent == [LOOK]
+    says(inner, LOOKING)  # what was said meanwhile may have come after its look
+    assert sent == [LOOK, LOOK]
+    says(inner, LOOKING)
+    inner.look()
+    assert sent == [LOOK, LOOK, LOOK]
 
 
 def test_the_pauses_between_deaths_grow_to_a_ceiling():
