@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import socket
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -285,10 +285,11 @@ class Daemon:
         interval = timedelta(seconds=self.settings.mailboxes[mailbox_id].poll_interval_s)
         return until(self.ledger.mailbox_state(mailbox_id).last_poll_at, interval, now)
 
-    def ring(self) -> None:
-        """Responses may be owed."""
-        for bell in self.bells.values():
-            bell.ring()
+    def ring(self, mailbox_ids: Iterable[str]) -> None:
+        """These mailboxes owe responses. Ids that are none of ours are passed over."""
+        for mailbox_id in mailbox_ids:
+            if bell := self.bells.get(mailbox_id):
+                bell.ring()
 
 
 def _discard(_: object) -> None:
@@ -331,7 +332,7 @@ def build_world(
     clock: Clock,
     progress: Callable[[], None],
     is_stopping: Callable[[], bool],
-    committed: Callable[[], None] = lambda: None,
+    owed: Callable[[Collection[str]], None] = lambda _: None,
 ) -> World:
     """What the stages after collect are given, in whichever process they run."""
     return World(
@@ -348,7 +349,7 @@ def build_world(
         full_acknowledgement=frozenset(name for name, workflow in settings.workflows.items() if workflow.full_acknowledgement),
         deadlines=settings.decisions.rules,
         progress=progress,
-        committed=committed,
+        owed=owed,
         is_stopping=is_stopping,
     )
 

@@ -23,7 +23,7 @@ from mesh_itk3.adapters.clock import SystemClock
 from mesh_itk3.adapters.ledger import open_held_ledger
 from mesh_itk3.adapters.logging import configure_logging
 from mesh_itk3.composition import BATCH, build_world
-from mesh_itk3.inner_words import IDLE, LOOKING, LOST, OWED, READY, STOP, Start, beat
+from mesh_itk3.inner_words import IDLE, LOOKING, LOST, READY, STOP, Start, beat, owed
 from mesh_itk3.ports import Clock, HeldByAnother, LeaseLost
 from mesh_itk3.registry import registry_of
 from mesh_itk3.scheduler import QUIET_RUN_S, Complaints
@@ -119,6 +119,9 @@ def serve(channel: Connection, clock: Clock) -> None:
     """The whole life of the inner process. Raises LedgerUnavailable: nothing was begun."""
     start: Start = pickle.loads(channel.recv_bytes())  # noqa: S301  from the process that started us, on a socket of ours
     settings = start.settings
+    for descriptor in (channel.fileno(), *start.hold.descriptors):
+        # Not for the programs that a handler may start: one that lives on would keep the lock, and the other end waiting.
+        os.set_inheritable(descriptor, False)
     configure_logging(settings.log_level, log_format=settings.log_format)
     told, pulse = Told(), Pulse(_sayer(channel), clock.monotonic)
     registry = registry_of(settings)
@@ -129,7 +132,7 @@ def serve(channel: Connection, clock: Clock) -> None:
             ledger,
             clock=clock,
             progress=pulse.beat,
-            committed=lambda: pulse.say(OWED),
+            owed=lambda mailbox_ids: pulse.say(owed(mailbox_ids)),
             is_stopping=told.stopping.is_set,
         )
         threading.Thread(target=told.listen, args=(channel,), name="told", daemon=True).start()

@@ -12,10 +12,10 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from multiprocessing import Pipe
 from multiprocessing.connection import Connection
-from typing import Final
+from typing import Any, Final
 
 from mesh_itk3 import events
-from mesh_itk3.inner_words import IDLE, LOOK, LOOKING, LOST, OWED, READY, STOP, Start, stage_of
+from mesh_itk3.inner_words import IDLE, LONGEST, LOOK, LOOKING, LOST, READY, STOP, Start, mailboxes_of, stage_of
 from mesh_itk3.scheduler import STALL_AFTER_S
 
 READY_WITHIN_S: Final = 60.0
@@ -39,6 +39,7 @@ class Child:
     process: subprocess.Popen[bytes]
     channel: Connection
     started_at: float
+    """Monotonic seconds, as every time here."""
     begun: threading.Event = field(default_factory=threading.Event)
     """Set when it is ready, or dead before that."""
     is_ready: bool = False
@@ -46,33 +47,52 @@ class Child:
     stage: str | None = None
     """At work on it; None: nothing is to be done."""
     beat_at: float = 0.0
-    _lock: threading.Lock = field(default_factory=threading.Lock)
-    _is_told: bool = False
+    told_at: float | None = None
     """To look, and has not said that it does."""
     _is_to_be_told_again: bool = False
+    _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def tell(self, word: bytes) -> None:
         """Does nothing where it is gone."""
-        with suppress(OSError):
-            self.channel.send_bytes(word)
+        with self._lock:
+            self._send(word)
 
-    def look(self) -> None:
+    def look(self, now: float) -> None:
         """There may be something to do. Told once until it looks, and then once more if this was said again meanwhile: else
         what came just after its look would wait for its next one.
         """
         with self._lock:
-            if self._is_told:
+            if self.told_at is None:
+                self.told_at = now
+                self._send(LOOK)
+            else:
                 self._is_to_be_told_again = True
-                return
-            self._is_told = True
-            self.tell(LOOK)
 
-    def looks(self) -> None:
+    def looks(self, now: float) -> None:
         """It has said that it does."""
         with self._lock:
-            self._is_told, self._is_to_be_told_again = self._is_to_be_told_again, False
-            if self._is_told:
-                self.tell(LOOK)
+            self.told_at = now if self._is_to_be_told_again else None
+            if self._is_to_be_told_again:
+                self._is_to_be_told_again = False
+                self._send(LOOK)
+
+    def close(self) -> None:
+        """Nothing is said any more."""
+        with self._lock:
+            self.channel.close()
+
+    def stalled(self, now: float) -> str | None:
+        """What it has been at without progress for too long."""
+        if not self.is_ready:
+            return "start" if now - self.started_at > READY_WITHIN_S else None
+        if self.stage is not None:
+            return self.stage if now - self.beat_at > STALL_AFTER_S else None
+        told_at = self.told_at
+        return "look" if told_at is not None and now - told_at > STALL_AFTER_S else None
+
+    def _send(self, word: bytes) -> None:
+        with suppress(OSError):  # also where it is closed
+            self.channel.send_bytes(word)
 
 
 @dataclass(slots=True)
@@ -83,8 +103,8 @@ class InnerProcess:
 
     clock: Callable[[], float]
     """Monotonic seconds."""
-    owed: Callable[[], None]
-    """Called when responses may be owed."""
+    owed: Callable[[list[str]], None]
+    """Called with the ids of the mailboxes that owe responses."""
     lost: Callable[[], None]
     """Called when another daemon has the mailboxes."""
     noticed: Callable[[], None]
@@ -99,27 +119,35 @@ class InnerProcess:
         """None while there is none."""
         return self._child.process.pid if self._child else None
 
-    def start(self, start: Start) -> bool:
-        """Whether it is at work on return; where it is not, `has_ended` soon says so. The settings are handed over, not read
-        again: what stands in their file now may be half edited.
+    def start(self, start: Start) -> None:
+        """Begins one; `is_begun` says when it is ready. The settings are handed over, not read again: what stands in their
+        file now may be half edited.
         """
         ours, theirs = Pipe()
-        command = [sys.executable, "-m", "mesh_itk3.inner", str(os.getpid()), str(theirs.fileno())]
-        process = subprocess.Popen(  # noqa: S603  our own interpreter and module
-            command, stdin=subprocess.DEVNULL, pass_fds=(theirs.fileno(), *start.hold.descriptors)
-        )
-        theirs.close()
+        # -P: no module of the working directory takes the place of an installed one.
+        command = [sys.executable, "-P", "-m", "mesh_itk3.inner", str(os.getpid()), str(theirs.fileno())]
+        try:
+            process = subprocess.Popen(  # noqa: S603  our own interpreter and module
+                command, stdin=subprocess.DEVNULL, pass_fds=(theirs.fileno(), *start.hold.descriptors)
+            )
+        except OSError as error:  # no memory or too many processes: as if it had died at once
+            ours.close()
+            self._put_off(error_type=type(error).__name__)
+            return
+        finally:
+            theirs.close()
         self._child = child = Child(process, ours, self.clock())
         threading.Thread(target=self._listen, args=(child,), name="inner", daemon=True).start()
         child.tell(pickle.dumps(start))
-        if not child.begun.wait(READY_WITHIN_S):
-            process.kill()
-        return child.is_ready
+
+    def is_begun(self, within_s: float) -> bool:
+        """Whether it is ready or gone, waiting at most so long."""
+        return self._child is None or self._child.begun.wait(within_s)
 
     def look(self) -> None:
-        """There may be something to do. From any thread; cheap, and never waits."""
+        """There may be something to do. From any thread; cheap."""
         if (child := self._child) is not None:
-            child.look()
+            child.look(self.clock())
 
     def ask_to_stop(self) -> None:
         """It finishes the message in hand and ends."""
@@ -145,11 +173,13 @@ class InnerProcess:
             self._child.process.kill()
 
     def stalled(self) -> str | None:
-        """The stage that makes no progress, if one does not."""
-        child = self._child
-        if child is None or child.stage is None or self.clock() - child.beat_at <= STALL_AFTER_S:
-            return None
-        return child.stage
+        """What it makes no progress with, if it does not."""
+        return self._child.stalled(self.clock()) if self._child else None
+
+    @property
+    def stage(self) -> str | None:
+        """What it is at work on."""
+        return self._child.stage if self._child else None
 
     def has_ended(self) -> bool:
         """It is gone and nobody has stopped it."""
@@ -163,10 +193,18 @@ class InnerProcess:
         self._child = None
         if child.process.returncode == 0:
             return
-        is_first = self.clock() - child.started_at > STEADY_AFTER_S
-        self._deaths = 1 if is_first else self._deaths + 1
-        self._not_before = self.clock() + pause_s(self._deaths)
-        events.emit(events.INNER_DIED, exit_code=child.process.returncode, retry_in_s=pause_s(self._deaths))
+        if self.clock() - child.started_at > STEADY_AFTER_S:
+            self._deaths = 0
+        self._put_off(exit_code=child.process.returncode)
+
+    def _put_off(self, **said: Any) -> None:
+        self._deaths += 1
+        self.not_before(pause_s(self._deaths))
+        events.emit(events.INNER_DIED, retry_in_s=pause_s(self._deaths), **said)
+
+    def not_before(self, seconds: float) -> None:
+        """None is to be started for so long."""
+        self._not_before = self.clock() + seconds
 
     def starts_in_s(self) -> float | None:
         """Seconds until the next is to be started. None: one is there."""
@@ -175,8 +213,8 @@ class InnerProcess:
     def _listen(self, child: Child) -> None:
         with suppress(EOFError, OSError):
             while True:
-                self._hear(child, child.channel.recv_bytes())
-        child.channel.close()
+                self._hear(child, child.channel.recv_bytes(LONGEST))
+        child.close()
         child.process.wait()
         child.stage = None
         child.begun.set()
@@ -185,14 +223,14 @@ class InnerProcess:
     def _hear(self, child: Child, word: bytes) -> None:
         if stage := stage_of(word):
             child.stage, child.beat_at = stage, self.clock()
+        elif mailbox_ids := mailboxes_of(word):
+            self.owed(mailbox_ids)
         elif word == IDLE:
             child.stage = None
         elif word == LOOKING:
-            child.looks()
-        elif word == OWED:
-            self.owed()
+            child.looks(self.clock())
         elif word == READY:
             child.is_ready = True
             child.begun.set()
-        elif word == LOST:
+        elif word == LOST and child is self._child:
             self.lost()

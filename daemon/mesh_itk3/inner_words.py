@@ -6,6 +6,7 @@ handlers and reads what anybody may have sent.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
@@ -20,11 +21,12 @@ STOP: Final = b"stop"
 READY: Final = b"ready"
 LOOKING: Final = b"looking"
 """Whatever was there before this will be found."""
-OWED: Final = b"owed"
-"""A batch is committed: responses may be owed."""
 LOST: Final = b"lost"
 """Another daemon has the mailboxes."""
 IDLE: Final = b"idle"
+LONGEST: Final = 64 * 1024
+"""Of any word from the inner process."""
+_OWED: Final = b"owed "
 _BEAT: Final = b"beat "
 
 
@@ -44,3 +46,13 @@ def beat(stage: str) -> bytes:
 def stage_of(word: bytes) -> str | None:
     """The stage that a beat names; None for any other word."""
     return word.removeprefix(_BEAT).decode("ascii", "replace") if word.startswith(_BEAT) else None
+
+
+def owed(mailbox_ids: Iterable[str]) -> bytes:
+    """These mailboxes owe responses."""
+    return _OWED + " ".join(mailbox_ids).encode()
+
+
+def mailboxes_of(word: bytes) -> list[str]:
+    """Those that owe responses; none for any other word."""
+    return word.removeprefix(_OWED).decode("ascii", "replace").split() if word.startswith(_OWED) else []

@@ -25,6 +25,8 @@ TICK_S: Final = 0.05
 TICK_PER_MAILBOX_S: Final = 0.01
 LINGER_S: Final = 0.05
 """How long a stage that had something to do waits for more: under load the next batch need not wait for a tick."""
+LINGER_AT_MOST_S: Final = 5.0
+MOST_WORKERS: Final = 32
 QUIET_RUN_S: Final = 5.0
 """A stage runs at least this often although no bell rang: what waits for a later time, and what `respond` decided."""
 SAY_AGAIN_S: Final = 300.0
@@ -146,7 +148,7 @@ def schedule(jobs: Sequence[Job], progress: Progress, give_way: Callable[[], Non
     """A scheduler that is not started yet. UTC, memory job store, one run of a job at a time, missed runs become one.
     `give_way` is called when another daemon turns out to have our mailboxes.
     """
-    complaints = Complaints(progress.clock)
+    complaints, lingers = Complaints(progress.clock), _may_linger(jobs)
     scheduler = BackgroundScheduler(
         timezone=UTC,
         executors={"default": ThreadPoolExecutor(_workers(len(jobs)))},
@@ -154,7 +156,7 @@ def schedule(jobs: Sequence[Job], progress: Progress, give_way: Callable[[], Non
     )
     for job in jobs:
         scheduler.add_job(
-            _guarded(job, progress, complaints, give_way),
+            _guarded(job, progress, complaints, give_way, lingers=lingers),
             "interval",
             seconds=job.every_s,
             jitter=job.jitter_s,
@@ -186,17 +188,25 @@ def until(at: datetime | None, every: timedelta, now: datetime) -> datetime:
 
 
 def _workers(jobs: int) -> int:
-    return min(32, max(6, jobs))
+    return min(MOST_WORKERS, max(6, jobs))
 
 
-def _guarded(job: Job, progress: Progress, complaints: Complaints, give_way: Callable[[], None]) -> Callable[[], None]:
+def _may_linger(jobs: Sequence[Job]) -> bool:
+    """Whoever lingers keeps a worker from the jobs that have no bell, the lease's among them: half of them stay free."""
+    return sum(job.bell is not None for job in jobs) <= _workers(len(jobs)) // 2
+
+
+def _guarded(
+    job: Job, progress: Progress, complaints: Complaints, give_way: Callable[[], None], *, lingers: bool
+) -> Callable[[], None]:
     """APScheduler would log an exception's text, which may quote a message; here it becomes an event without it."""
 
     def run() -> None:
         if job.bell is not None and not job.bell.is_answered():
             return
         run_once()
-        while job.bell is not None and job.bell.rings_within(LINGER_S):
+        until = progress.clock() + LINGER_AT_MOST_S
+        while job.bell is not None and lingers and progress.clock() < until and job.bell.rings_within(LINGER_S):
             run_once()
 
     def run_once() -> None:

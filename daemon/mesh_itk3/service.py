@@ -18,7 +18,7 @@ from mesh_itk3.adapters.logging import configure_logging
 from mesh_itk3.adapters.notify import Notifier
 from mesh_itk3.adapters.owner import act_as_owner
 from mesh_itk3.composition import Daemon, compose
-from mesh_itk3.inner_process import InnerProcess
+from mesh_itk3.inner_process import LONGEST_PAUSE_S, READY_WITHIN_S, InnerProcess
 from mesh_itk3.inner_words import Start
 from mesh_itk3.lifecycle import State
 from mesh_itk3.once import run_once
@@ -119,7 +119,7 @@ class Service:
     def __post_init__(self) -> None:
         self.inner = InnerProcess(
             clock=self.clock.monotonic,
-            owed=lambda: self.daemon.ring(),  # noqa: PLW0108  a reload replaces the daemon
+            owed=lambda mailbox_ids: self.daemon.ring(mailbox_ids),  # noqa: PLW0108  a reload replaces the daemon
             lost=self._give_way,
             noticed=self.signals.noticed.set,
         )
@@ -140,11 +140,14 @@ class Service:
         events.emit(events.SERVICE_STOPPING)
         if not self._drain(scheduler):
             # A handler that does not come back: its message is still in progress, and is tried alone at the next start.
-            events.emit(events.SERVICE_STALLED, stage=self.inner.stalled(), seconds=DRAIN_S)
+            events.emit(events.SERVICE_STALLED, stage=self.inner.stage, seconds=DRAIN_S)
             self.inner.kill()
-            os._exit(0)
+            os._exit(self._exit_code())
         self.daemon.close()
         events.emit(events.SERVICE_STOPPED)
+        return self._exit_code()
+
+    def _exit_code(self) -> int:
         return HELD_BY_ANOTHER if self.daemon.lost.is_set() else 0
 
     def _drain(self, scheduler: BackgroundScheduler) -> bool:
@@ -158,6 +161,7 @@ class Service:
     def _start(self) -> BackgroundScheduler:
         self.daemon.look = self.inner.look
         self._start_inner()
+        self._await_inner()
         scheduler = schedule(self.daemon.jobs(), self.daemon.progress, self._give_way)
         scheduler.start()
         return scheduler
@@ -165,6 +169,13 @@ class Service:
     def _start_inner(self) -> None:
         if self.inner.pid is None:
             self.inner.start(Start(self.daemon.settings, self.daemon.ledger.held()))
+
+    def _await_inner(self) -> None:
+        """Ready means both. One that does not begin is dealt with like one that hangs; a signal is heeded meanwhile."""
+        until = self.clock.monotonic() + READY_WITHIN_S
+        while self.clock.monotonic() < until and not self.signals.stopping.is_set():
+            if self.inner.is_begun(within_s=REVIVE_EVERY_S):
+                return
 
     def _revive_inner(self) -> None:
         """Another inner process in place of one that has died, after a pause. What that one had in progress is freed first."""
@@ -176,6 +187,7 @@ class Service:
             self.daemon.recover()
         except (LedgerUnavailable, LeaseLost) as error:
             events.emit(events.LEDGER_FAILED, stage="recover", **events.where(error))
+            self.inner.not_before(LONGEST_PAUSE_S)
             return
         self._start_inner()
 
@@ -200,7 +212,10 @@ class Service:
         return min(STATUS_EVERY_S, soonest, self.notifier.watchdog_interval_s or STATUS_EVERY_S)
 
     def _status(self) -> str:
-        overview = self.daemon.ledger.overview(self.clock.now())
+        try:
+            overview = self.daemon.ledger.overview(self.clock.now())
+        except LedgerUnavailable as error:
+            return f"the ledger cannot be used: {error}"
         waiting = sum(n for (_, state), n in overview.messages.items() if state is State.AWAITING_DECISION)
         parked = sum(n for (_, state), n in overview.messages.items() if state is State.PARKED)
         total = sum(overview.messages.values())

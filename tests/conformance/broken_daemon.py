@@ -5,21 +5,19 @@ A program of its own, started as one: nothing of the runner that judges it is to
 
 from __future__ import annotations
 
+import os
 import sys
 from dataclasses import replace
+from pathlib import Path
 
 from mesh_itk3 import cli
 from mesh_itk3.adapters.mesh_mailbox import MeshMailbox
-from mesh_itk3.itk3 import verdict
 from mesh_itk3.ports import Outgoing
 
 
 def break_a_rule() -> None:
-    """A document without a patient is no longer refused."""
-    verdict.RULES = tuple(
-        replace(rule, check=lambda _reading, _facts: None) if rule.name == "patient_unreachable" else rule
-        for rule in verdict.RULES
-    )
+    """In the process that judges, which this one starts."""
+    os.environ["PYTHONPATH"] = str(Path(__file__).with_name("broken"))
 
 
 def break_sending() -> None:

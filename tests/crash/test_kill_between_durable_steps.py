@@ -19,9 +19,10 @@ WORKFLOW = "TOC_FHIR_IP_DISCH"
 
 # point, before or after the n-th call: what has become durable by then
 POINTS = [
-    ("payloads.write", "before", 1, "opened, nothing durable"),
-    ("payloads.write", "after", 1, "payload renamed, no row"),
-    ("ledger.record_received", "after", 1, "row committed, not acknowledged"),
+    ("payloads.draft", "before", 1, "opened, nothing written"),
+    ("payloads.draft", "after", 1, "written aside, nothing durable"),
+    ("payloads.keep", "after", 1, "payload renamed, no row"),
+    ("ledger.record_all_received", "after", 1, "row committed, not acknowledged"),
     ("mailbox.acknowledge", "after", 1, "acknowledged, not noted"),
     ("ledger.record_acknowledged", "after", 1, "acknowledgement noted"),
     ("ledger.claim", "after", 1, "claimed or nothing to claim"),

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from mesh_itk3.inner_process import Child, InnerProcess, pause_s
-from mesh_itk3.inner_words import IDLE, LOOK, LOOKING, LOST, OWED, Start, beat
+from mesh_itk3.inner_process import READY_WITHIN_S, Child, InnerProcess, pause_s
+from mesh_itk3.inner_words import IDLE, LOOK, LOOKING, LOST, READY, Start, beat, owed
 from mesh_itk3.ports import Hold
 from mesh_itk3.scheduler import STALL_AFTER_S
 from mesh_itk3.settings import load_settings
@@ -21,16 +21,19 @@ from support.sandbox import PRACTICE
 
 WORKFLOW = "TOC_FHIR_IP_DISCH"
 
-DEADLY = """
-import os, signal
+HANDLER = """
+import os, pathlib, signal, subprocess, sys
 from mesh_itk3.handler import BusinessCode, Declaration, Handler, Respond
 
 class Deadly(Handler):
-    declaration = Declaration(name="deadly", workflows={"DIGMED_FLU_VAC": "DIGMED_FLU_VAC_ACK"})
+    declaration = Declaration(name="deadly", workflows={{"DIGMED_FLU_VAC": "DIGMED_FLU_VAC_ACK"}})
 
     def handle(self, message, context):
-        os.kill(os.getpid(), signal.SIGKILL)
+        {}
+        return Respond(BusinessCode("30001"))
 """
+QUITTING = "sys.exit(3)"
+LEAVING = "pathlib.Path({!r}).write_text(str(subprocess.Popen(['sleep', '600'], close_fds=False).pid))"
 ENTRY_POINTS = "[mesh_itk3.handlers]\ndeadly = deadly:Deadly\n"
 METADATA = "Metadata-Version: 2.1\nName: deadly\nVersion: 1.0\n"
 
@@ -38,6 +41,19 @@ METADATA = "Metadata-Version: 2.1\nName: deadly\nVersion: 1.0\n"
 @pytest.fixture
 def practice(tmp_path, sandbox):
     return Practice(tmp_path, sandbox.url)
+
+
+def install(practice, directory, does):
+    """Another package's handler, in place of a shipped one; `does` is a line of its `handle`."""
+    packages = directory / "packages"
+    information = packages / "deadly-1.0.dist-info"
+    information.mkdir(parents=True)
+    (packages / "deadly.py").write_text(HANDLER.format(does.format(str(directory / "left"))))
+    (information / "entry_points.txt").write_text(ENTRY_POINTS)
+    (information / "METADATA").write_text(METADATA)
+    practice.packages = packages
+    practice.extra = "[handlers.discharge_letters]\nenabled = false"
+    practice.configure()
 
 
 def inner_of(daemon) -> int:
@@ -112,15 +128,32 @@ def test_it_is_replaced_when_the_configuration_is_read_again(practice):
 
 
 @pytest.mark.sandbox
+def test_a_handler_that_ends_the_interpreter_has_failed_an_attempt_like_any_other(practice, tmp_path):
+    install(practice, tmp_path, QUITTING)
+    with a_hospital(practice.url) as hospital:
+        poison = send(hospital, "quitting", workflow_id="DIGMED_FLU_VAC", kind="ITK009D")
+        well = send(hospital, "well")
+        practice.once(expect=1)
+        assert is_answered(hospital, well)
+    assert practice.message(poison.mesh_message_id)["state"] == "parked"
+
+
+@pytest.mark.sandbox
+def test_a_program_that_a_handler_has_left_behind_keeps_nobody_from_taking_over(practice, tmp_path):
+    install(practice, tmp_path, LEAVING)
+    with a_hospital(practice.url) as hospital, practice.running():
+        sent = send(hospital, "leaving", workflow_id="DIGMED_FLU_VAC", kind="ITK009D")
+        eventually(lambda: is_answered(hospital, sent))
+    left = int((tmp_path / "left").read_text())
+    try:
+        practice.once()
+    finally:
+        os.kill(left, signal.SIGKILL)
+
+
+@pytest.mark.sandbox
 def test_a_handler_that_kills_its_process_keeps_nobody_else_from_being_answered(practice, tmp_path):
-    packages = tmp_path / "packages"
-    (packages / "deadly-1.0.dist-info").mkdir(parents=True)
-    (packages / "deadly.py").write_text(DEADLY)
-    (packages / "deadly-1.0.dist-info" / "entry_points.txt").write_text(ENTRY_POINTS)
-    (packages / "deadly-1.0.dist-info" / "METADATA").write_text(METADATA)
-    practice.packages = packages
-    practice.extra = "[handlers.discharge_letters]\nenabled = false"
-    practice.configure()
+    install(practice, tmp_path, "os.kill(os.getpid(), signal.SIGKILL)")
     with a_hospital(practice.url) as hospital, practice.running():
         poison = send(hospital, "poison", workflow_id="DIGMED_FLU_VAC", kind="ITK009D")
         eventually(lambda: len(practice.logged("inner.died")) >= 2)
@@ -156,8 +189,9 @@ class NoChannel:
 def an_inner():
     """One whose child is not there, but says what the test says for it; its clock; what the service was told."""
     clock, told = Clock(), []
-    inner = InnerProcess(clock, owed=lambda: told.append("owed"), lost=lambda: told.append("lost"), noticed=lambda: None)
+    inner = InnerProcess(clock, owed=told.append, lost=lambda: told.append("lost"), noticed=lambda: None)
     inner._child = Child(process=None, channel=NoChannel(), started_at=clock())
+    says(inner, READY)
     return inner, clock, told
 
 
@@ -183,10 +217,29 @@ def test_one_that_has_nothing_to_do_does_not_hang():
     assert inner.stalled() is None
 
 
+def test_one_that_never_becomes_ready_hangs():
+    inner, clock, _ = an_inner()
+    inner._child.is_ready = False
+    clock.at += READY_WITHIN_S - 1
+    assert inner.stalled() is None
+    clock.at += 2
+    assert inner.stalled() == "start"
+
+
+def test_one_that_is_told_to_look_and_never_does_hangs():
+    inner, clock, _ = an_inner()
+    says(inner, IDLE)
+    inner.look()
+    clock.at += STALL_AFTER_S + 1
+    assert inner.stalled() == "look"
+    says(inner, LOOKING)
+    assert inner.stalled() is None
+
+
 def test_what_is_owed_and_what_is_lost_is_told_and_nonsense_is_not():
     inner, _, told = an_inner()
-    says(inner, OWED, LOOKING, b"nonsense", b"", b"\xff", OWED, LOST)
-    assert told == ["owed", "owed", "lost"]
+    says(inner, owed(["X26ABC2", "X26ABC3"]), LOOKING, b"nonsense", b"", b"\xff", owed(["X26ABC2"]), LOST)
+    assert told == [["X26ABC2", "X26ABC3"], ["X26ABC2"], "lost"]
 
 
 def test_it_is_told_to_look_once_until_it_looks_and_never_too_seldom():

@@ -373,3 +373,30 @@ def test_a_walk_takes_no_more_than_its_share(tmp_path):
     daemon = a_small_daemon(tmp_path, FakeMailbox(messages), max_messages=3)
     walk = daemon.collect()
     assert (walk.collected, walk.should_repeat) == (3, True)
+
+
+def test_what_is_here_is_secured_while_a_long_download_goes_on(tmp_path):
+    """The second message takes ten minutes: the first is recorded and acknowledged meanwhile."""
+    first, second = a_mesh_message(BODY), a_mesh_message(BODY)
+    seen = []
+
+    class SlowDownload(FakeMailbox):
+        def open(self, mesh_message_id):
+            download = super().open(mesh_message_id)
+            if mesh_message_id != second.mesh_message_id:
+                return download
+            daemon.clock.advance(minutes=10)
+            write_to = download.write_to
+
+            def slowly(file):
+                write_to(file)
+                seen.append(list(self.acknowledged))
+
+            download.write_to = slowly
+            return download
+
+    daemon = a_small_daemon(tmp_path, SlowDownload([first, second]))
+    daemon.collector.workers = 1
+    walk = daemon.collect()
+    assert seen == [[first.mesh_message_id]]
+    assert (walk.collected, walk.acknowledged, walk.in_hand) == (2, 2, 0)

@@ -63,9 +63,12 @@ class FileAside:
 
     def drop(self) -> None:
         """Away with it, unless it has taken its place. Safe to repeat."""
-        self._raw.close()
+        # What the disk says now is no news: the reason to drop it has been said.
+        with suppress(OSError):
+            self._raw.close()
         if not self._is_in_place:
-            self._aside.unlink(missing_ok=True)
+            with suppress(OSError):
+                self._aside.unlink(missing_ok=True)
 
 
 def make_durable(files: Sequence[FileAside]) -> None:

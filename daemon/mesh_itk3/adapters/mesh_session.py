@@ -223,7 +223,8 @@ class MeshSession:
 
     @contextmanager
     def client(self) -> Iterator[MeshClient]:
-        """One that is nobody else's inside the block. Raises CertificateUnusable where certificate, key or CA file cannot
+        """One that is nobody else's inside the block (the body of a download, which is read later, has its own connection).
+        Raises CertificateUnusable where certificate, key or CA file cannot
         be loaded; MailboxUnavailable after close.
         """
         if self._closing.is_set():
@@ -266,7 +267,7 @@ class MeshSession:
         return self.once(call)
 
     def close(self) -> None:
-        """Closes every thread's connections; calls under way fail or end."""
+        """Closes every connection; calls under way fail or end."""
         self._closing.set()
         with self._lock:
             for client in self._all:

@@ -12,7 +12,7 @@ import json
 import re
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, fields
 from datetime import UTC, datetime
 from itertools import chain
@@ -75,7 +75,8 @@ class DirectoryPayloadStore:
             make_durable(files)
         except BaseException:
             for file in files:
-                file.path.unlink(missing_ok=True)
+                with suppress(OSError):  # a disk that refused; the sweep finds what stays
+                    file.path.unlink(missing_ok=True)
             raise
 
     def drop(self, drafts: Sequence[PayloadDraft]) -> None:

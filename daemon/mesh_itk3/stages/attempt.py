@@ -78,8 +78,7 @@ def work_through(
     began = committed_at = world.clock.monotonic()
     try:
         while waiting and not world.is_stopping() and world.clock.monotonic() - began < longest_s:
-            finished.append(_safely(world, stage, waiting[0], work))
-            waiting.pop(0)
+            finished.append(_first_of(world, stage, waiting, work))
             if world.clock.monotonic() - committed_at >= commit_every_s:
                 _commit_messages(world, stage, records, finished)
                 finished, committed_at = [], world.clock.monotonic()
@@ -87,6 +86,21 @@ def work_through(
         finished = []
     finally:
         _give_back(world, [*(outcome.step.key for outcome in finished), *(record.key for record in waiting)])
+
+
+def _first_of(
+    world: World, stage: str, waiting: list[MessageRecord], work: Callable[[MessageRecord], Outcome[Step]]
+) -> Outcome[Step]:
+    """Works on the first and takes it out; the ledger's own faults leave it there, to be given back with the others."""
+    try:
+        outcome = _safely(world, stage, waiting[0], work)
+    except Exception:
+        raise
+    except BaseException:  # the process is about to end: this one stays in progress, to be tried alone
+        waiting.pop(0)
+        raise
+    waiting.pop(0)
+    return outcome
 
 
 def _safely(world: World, stage: str, record: MessageRecord, work: Callable[[MessageRecord], Outcome[Step]]) -> Outcome[Step]:
@@ -99,7 +113,7 @@ def _safely(world: World, stage: str, record: MessageRecord, work: Callable[[Mes
     except StorageFailed as error:
         events.emit(events.STORAGE_FAILED, **ids(record), stage=stage, **events.where(error))
         return later(world, record, stage, Reason.STORAGE_FAILED, WAIT_FOR_DISK, attempts=record.attempts)
-    except Exception as error:  # noqa: BLE001 - the per-message loop: one message's fault must not hold up the others
+    except (Exception, SystemExit) as error:  # noqa: BLE001 - the per-message loop: one message's fault must not hold up the others
         return failed_attempt(world, record, stage, Reason.STAGE_FAILED, error)
     finally:
         world.progress()
@@ -147,11 +161,13 @@ def _commit_messages(world: World, stage: str, records: Sequence[MessageRecord],
     refused = {outcome.step.key for outcome in commit(world.ledger.apply, outcomes)}
     failed = [record for record in records if record.key in refused]
     commit(world.ledger.apply, [failed_attempt(world, record, stage, Reason.STAGE_FAILED, None) for record in failed])
-    if outcomes:
-        world.committed()
+    if owing := {outcome.step.key.mailbox_id for outcome in outcomes if outcome.step.responses}:
+        world.owed(owing)
 
 
-def failed_attempt(world: World, record: MessageRecord, stage: str, reason: Reason, error: Exception | None) -> Outcome[Step]:
+def failed_attempt(
+    world: World, record: MessageRecord, stage: str, reason: Reason, error: BaseException | None
+) -> Outcome[Step]:
     """An attempt that failed: again later, or parked (design rule 8). The error's text is not logged: it may quote the
     message.
     """

@@ -103,11 +103,11 @@ _NOTHING_MORE_IS_KEPT: Final = (StorageFailed, LedgerUnavailable, LeaseLost, Hel
 
 def _take_in_turn(c: Collector, walk: Walk, batch: Batch, waiting: Iterator[str], known: Mapping[str, MessageRecord]) -> None:
     while (mesh_message_id := _next(c, walk, waiting)) is not None:
-        before = len(batch.taken)
+        before = batch.taken_ever
         try:
             _collect_safely(c, walk, batch, mesh_message_id, known.get(mesh_message_id))
         finally:
-            if len(batch.taken) == before:
+            if batch.taken_ever == before:
                 walk.let_go(1)
         c.progress()
         if batch.is_due(c.clock.monotonic()):
@@ -208,7 +208,7 @@ def _download_again(c: Collector, record: MessageRecord) -> None:
     """Its file is lost: acknowledging now would lose the message, so the bytes come first (design rule 3)."""
     with closing(c.mailbox.open(record.key.mesh_message_id)) as download:
         name = c.payloads.new_name(record.key.mailbox_id)
-        payload = c.payloads.write(name, beating(c, download), download.headers)
+        payload = c.payloads.write(name, beating(c.progress, download), download.headers)
     entry = Entry(at=c.clock.now(), stage=STAGE, outcome="downloaded_again")
     c.ledger.replace_payload(record.key, payload, entry)
 
@@ -220,7 +220,7 @@ def _open(
         workflow_id = download.headers.workflow_id
         match _belonging(c.routes, workflow_id):
             case "ours":
-                take(c, batch, mesh_message_id, download, started)
+                take(c, walk, batch, mesh_message_id, download, started)
                 outcome = "taken"
             case "unavailable":
                 outcome = _leave_unavailable(c, mesh_message_id, workflow_id)
@@ -263,7 +263,7 @@ def _foreign(c: Collector, walk: Walk, mesh_message_id: str, download: Download,
         events.emit(events.FOREIGN_LEFT, mailbox_id=key.mailbox_id, mesh_message_id=mesh_message_id)
         return "left"
     try:
-        c.spool.spool(download.headers, beating(c, download))
+        c.spool.spool(download.headers, beating(c.progress, download))
     except StorageFailed as error:
         _say_unspooled(walk, key, error)
         return "left"

@@ -26,7 +26,8 @@ STAGE = "dispatch"
 WAIT_FOR_HANDLER = timedelta(minutes=1)
 MAX_WAIT = timedelta(days=1)
 LONGEST_RUN_S = 2.0
-"""A guess: other stages wait for their turn meanwhile, and a slow handler must not keep senders from their 20013."""
+"""A guess: the other stages wait for their turn meanwhile. A handler that takes longer over one message keeps them waiting
+for that long."""
 
 
 @dataclass(slots=True)
@@ -62,7 +63,7 @@ def _dispatch_one(world: World, record: MessageRecord) -> Outcome[Step]:
         answered = routed.handler.handle(message, _context(world, record, routed))
     except StorageFailed:
         raise  # a full disk is not the message's fault and is not counted against it
-    except Exception as error:  # noqa: BLE001 - the handler call: a plug-in's fault becomes a counted attempt
+    except (Exception, SystemExit) as error:  # noqa: BLE001 - the handler call: a plug-in's fault becomes a counted attempt
         return failed_attempt(world, record, STAGE, Reason.HANDLER_FAILED, error)
     return _follow(world, record, routed, reading, answered, started)
 

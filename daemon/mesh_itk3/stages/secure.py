@@ -49,6 +49,12 @@ class Batch:
     """What one worker of a walk has taken and not secured yet."""
 
     taken: list[Taken] = field(default_factory=list)
+    taken_ever: int = 0
+
+    def add(self, taken: Taken) -> None:
+        """One more."""
+        self.taken.append(taken)
+        self.taken_ever += 1
 
     def is_due(self, now: float) -> bool:
         """Whether it is time to secure it; `now` is monotonic."""
@@ -64,10 +70,18 @@ class Batch:
         return taken
 
 
-def take(c: Collector, batch: Batch, mesh_message_id: str, download: Download, started: float) -> None:
-    """Downloads it into the batch. Raises what the download raises, and StorageFailed; then nothing is left."""
+def take(c: Collector, walk: Walk, batch: Batch, mesh_message_id: str, download: Download, started: float) -> None:
+    """Downloads it into the batch, and secures what is there already if that takes long. Raises what the download raises, and
+    what `secure` raises; then nothing of this message is left.
+    """
+
+    def beat() -> None:
+        c.progress()
+        if batch.is_due(c.clock.monotonic()):
+            secure(c, walk, batch)
+
     headers = download.headers
-    draft = c.payloads.draft(c.payloads.new_name(c.mailbox.mailbox_id), beating(c, download), headers)
+    draft = c.payloads.draft(c.payloads.new_name(c.mailbox.mailbox_id), beating(beat, download), headers)
     received = Received(
         key=MessageKey(c.mailbox.mailbox_id, mesh_message_id),
         workflow_id=headers.workflow_id,
@@ -78,7 +92,7 @@ def take(c: Collector, batch: Batch, mesh_message_id: str, download: Download, s
         linked_message_id=headers.linked_message_id,
         payload=draft.stored,
     )
-    batch.taken.append(Taken(draft, received, started))
+    batch.add(Taken(draft, received, started))
 
 
 def secure(c: Collector, walk: Walk, batch: Batch) -> None:
@@ -198,6 +212,6 @@ class _BeatingFile:
         return self.file.write(block)
 
 
-def beating(c: Collector, download: Download) -> Callable[[BinaryIO], None]:
-    """What fills a file from this download."""
-    return lambda file: download.write_to(cast("BinaryIO", _BeatingFile(file, c.progress)))
+def beating(beat: Callable[[], None], download: Download) -> Callable[[BinaryIO], None]:
+    """What fills a file from this download, calling `beat` before every block."""
+    return lambda file: download.write_to(cast("BinaryIO", _BeatingFile(file, beat)))

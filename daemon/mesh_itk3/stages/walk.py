@@ -36,7 +36,7 @@ class Collector:
     max_messages: int = 2_000
     """Collected in one walk at most; the next walk follows at once, so that stages and mailboxes share the machine."""
     collected: Callable[[], None] = lambda: None
-    """Called after each message that is durable: the next stages need not wait for the end of the walk."""
+    """Called after each batch that is durable: the next stages need not wait for the end of the walk."""
     progress: Callable[[], None] = lambda: None
     is_stopping: Callable[[], bool] = lambda: False
     left: dict[str, str] = field(default_factory=dict)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 
 from mesh_itk3.deadlines import Deadlines
@@ -35,6 +35,10 @@ def _nothing() -> None:
     """Nobody watches."""
 
 
+def _nobody(_: Collection[str]) -> None:
+    """Nobody waits for responses."""
+
+
 def _never() -> bool:
     return False
 
@@ -62,8 +66,8 @@ class World:
     """When a decision that waits for a person is due."""
     progress: Callable[[], None] = _nothing
     """Called after each message: what the watchdog lives on."""
-    committed: Callable[[], None] = _nothing
-    """Called after each commit of the stages between: responses may be owed."""
+    owed: Callable[[Collection[str]], None] = _nobody
+    """Called after each commit that makes us owe responses, with the ids of the mailboxes that owe them."""
     is_stopping: Callable[[], bool] = _never
     """Asked between messages: what is claimed and not begun is given back."""
     readings: Readings = field(default_factory=Readings)

@@ -143,7 +143,10 @@ def _free(connection: Connection, row: Row[Any], now: datetime, *, was_alone: bo
             "parked_from": record.state.value,
             "reason": Reason.PROCESS_DIED.value,
         }
-    connection.execute(update(message).where(message.c.sequence == row.sequence).values(changed))
+    # On PostgreSQL a commit of the dead process may still arrive: what it has moved is moved.
+    is_as_seen = (message.c.sequence == row.sequence) & (message.c.state == row.state) & message.c.claimed_at.is_not(None)
+    if connection.execute(update(message).where(is_as_seen).values(changed)).rowcount != 1:
+        return
     outcome = "parked" if is_parked else "interrupted"
     entry = Entry(at=now, stage="recover", outcome=outcome, reason=Reason.PROCESS_DIED, attempt=interrupted)
     add_entries(connection, [(record.key, entry)])
