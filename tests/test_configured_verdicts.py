@@ -80,7 +80,7 @@ ROWS = {
     ),
     "no business response wanted, another guide": Row("20013", a_message("ITK003D", business_requested=False)),
     "replacement of nothing": Row(
-        "20014",
+        "20009",
         a_message("ITK003D", replaces="x").replace(b'<targetIdentifier><system value="https://tools.ietf.org/html/rfc4122"/>'
         b'<value value="x"/></targetIdentifier>', b""),
     ),

@@ -268,8 +268,8 @@ PAYLOAD_ROWS = {
     ),
     "replacement_names_nothing": (
         a_message(documents=document(composition(relates_to='<relatesTo><code value="replaces"/></relatesTo>') + patient())),
-        ("20014", "20014", "20013"),
-        "processing",
+        ("20009", "20009", "20013"),
+        "required",
     ),
     "document_missing": (a_message(documents=""), ("20009",) * 3, "required"),
     "document_missing (collection)": (a_message(documents=document(bundle_type="collection")), ("20009",) * 3, "required"),
@@ -531,7 +531,6 @@ def test_a_payload_that_is_no_document_needs_none():
 
 # --------------------------------------------------------------------------------------------- order and content
 
-NO_TARGET = '<relatesTo><code value="replaces"/></relatesTo>'
 ORDER = {
     "10009 before 20006": (a_message(bundle_type=None)[:-3], {}, "10009"),
     "20006 before 10001": (a_message(timestamp="", specification=handling(InfAckRequested=None)), {}, "20006"),
@@ -547,7 +546,6 @@ ORDER = {
     "10010 before 20007": (a_message(specification=handling(RecipientType="")), {"is_known_message": True}, "10010"),
     "20007 before 20002": (a_message(receiver_ods_code="B82002"), {"is_known_message": True}, "20007"),
     "20002 before 20009": (a_message(receiver_ods_code="B82002", documents=""), {}, "20002"),
-    "20014 last": (a_message(documents=document(composition(relates_to=NO_TARGET) + patient())), {}, "20014"),
     "20002 before 20003": (a_message(receiver_ods_code="B82002"), {"known_senders": frozenset({"RX001"})}, "20002"),
     "20003 before 20012": (
         a_message(),
@@ -600,6 +598,11 @@ def test_the_refusal_of_a_handler_takes_only_issue_codes_that_its_code_allows():
 def test_rule_names_are_unique_and_every_rule_has_a_source_and_a_negative_code():
     assert len({rule.name for rule in RULES}) == len(RULES)
     assert all(rule.source and not ELEMENTS[rule.code].is_positive for rule in RULES)
+
+
+def test_no_rule_of_ours_tells_a_sender_that_both_documents_are_void():
+    """20014 says that the receiver has marked them so: only a handler that does may give it."""
+    assert "20014" not in {rule.code.value for rule in RULES}
 
 
 def test_a_sender_reference_of_255_characters_is_the_longest():

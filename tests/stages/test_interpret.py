@@ -189,6 +189,14 @@ def test_a_replacement_of_a_document_is_no_duplicate(tmp_path):
 # ---------------------------------------------------------------------------------------------- the handler's say
 
 
+def test_a_handler_that_marks_both_documents_void_can_refuse_a_replacement_with_20014(tmp_path):
+    daemon, message = received(tmp_path, a_message("ITK003D", replaces="55555555-0000-4000-8000-000000000001"))
+    daemon.handler.examined = Refuse(InfrastructureCode.REPLACEMENT_NOT_PROCESSED, "Bundle.entry[2].resource")
+    interpret(daemon.world)
+    assert daemon.codes(message) == {"infrastructure": "20014"}
+    assert daemon.record(message).reason == "handler_refused"
+
+
 def test_a_handler_that_refuses_gives_its_infrastructure_code(tmp_path):
     daemon, message = received(tmp_path, a_message("ITK003D"))
     daemon.handler.examined = Refuse(InfrastructureCode.UNSUPPORTED_ATTACHMENT, "Bundle.entry[2]")

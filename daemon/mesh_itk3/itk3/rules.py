@@ -3,7 +3,7 @@
 The specification gives no precedence. What reading itself finds comes first: 10009, 20015, the bundle's structure. Then
 what a MessageHeader cannot do without, the handling specification key by key, finer points of the header (so that a
 message of the years before 2.5.0 gets the 10001 that says most about it), known messages, recipients and senders, the
-payload, known documents, replacements.
+payload, known documents.
 
 `waived_in` is the one place that says what each strictness lets pass. `standard` waives what design and samples name, and
 what the profiles forbid but no receiver needs to mind. `lenient` takes what can be read, routed and answered: it refuses
@@ -129,6 +129,8 @@ RULES: Final = (
     _row("20009", "document_identifier_missing", _DOCUMENT, _STANDARD, profile.document_identifier_missing),
     _row("20009", "composition_not_first", _DOCUMENT, _STANDARD, profile.composition_not_first),
     _row("20009", "document_element_forbidden", _DOCUMENT, _STANDARD, profile.forbidden_in_document),
+    # Never 20014: that says that both documents have been marked void here, which the sender then does on his side.
+    _row("20009", "replacement_names_nothing", "GPCM-SD-039", _LENIENT, payload.replacement_names_nothing),
     _row("20009", "attachment_unreadable", "ITK-Attachment-Binary-1", _LENIENT, attachment.unreadable),
     _row("20004", "attachment_not_approved", _ATTACHMENTS, _LENIENT, attachment.type_not_approved),
     _row("20004", "attachment_content_not_approved", _ATTACHMENTS, _LENIENT, attachment.content_not_approved),
@@ -140,5 +142,4 @@ RULES: Final = (
     _row("20010", "practice_in_document_differs", "FHIR-RR-01", _ALWAYS, party.practice_beside_receiver),
     _row("20011", "person_in_document_unknown", _CODE_TEXTS, _NEVER, party.person_in_document_unknown),
     _row("20008", "document_known", "FHIR-RR-05", _NEVER, payload.document_known),
-    _row("20014", "replacement_names_nothing", "GPCM-SD-034, GPCM-SD-039", _LENIENT, payload.replacement_names_nothing),
 )

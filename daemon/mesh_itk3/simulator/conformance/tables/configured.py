@@ -89,9 +89,9 @@ RULES: Final = (
          (refused(letter("ITK007C", business_requested=False), "10008"),), (_SHOULD, "GPCM-SD-040", "GPCM-SD-041")),
     Case("flag-required-other-payload", "The same flag on a payload whose guide does not want it: taken.", "standard",
          (accepted(letter("ITK003D", business_requested=False), "20013"),), ()),
-    Case("replacement-of-nothing", "A replacement that does not say what it replaces: 20014.", "standard",
+    Case("replacement-of-nothing", "A replacement that does not say what it replaces: 20009.", "standard",
          (refused(letter("ITK003D", drop("<targetIdentifier>.*?</targetIdentifier>"),
-                         replaces="0ddba11c-0000-4000-8000-000000000006"), "20014"),), (_SHOULD,)),
+                         replaces="0ddba11c-0000-4000-8000-000000000006"), "20009"),), (_SHOULD,)),
 )  # fmt: skip
 
 FULL_ACKNOWLEDGEMENT: Final = (
