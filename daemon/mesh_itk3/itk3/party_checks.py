@@ -65,6 +65,13 @@ def sender_not_authorised(reading: Reading, facts: Facts) -> Found:
     return None if is_authorised else (f"{reading.header.where}.sender", "")
 
 
+def _names_receiver(reading: Reading) -> bool:
+    """Whether the header says for whom the message is, by an ODS code or a person's national identifier. A receiver that
+    says neither tells no more than none would, and must not keep the document from being asked.
+    """
+    return bool(reading.header.receiver_ods_codes or person_ids(reading.header.receiver))
+
+
 # ------------------------------------------------------------------------------------------- in the document
 
 
@@ -91,12 +98,12 @@ def _foreign_practice(reading: Reading, facts: Facts) -> str | None:
 
 
 def practice_without_receiver(reading: Reading, facts: Facts) -> Found:
-    where = None if reading.header.has_receiver else _foreign_practice(reading, facts)
+    where = None if _names_receiver(reading) else _foreign_practice(reading, facts)
     return (where, "") if where else None
 
 
 def practice_beside_receiver(reading: Reading, facts: Facts) -> Found:
-    where = _foreign_practice(reading, facts) if reading.header.has_receiver else None
+    where = _foreign_practice(reading, facts) if _names_receiver(reading) else None
     return (where, "") if where else None
 
 
@@ -104,7 +111,7 @@ def person_in_document_unknown(reading: Reading, facts: Facts) -> Found:
     """Only where nothing else says that the document is for us: a distribution list names everybody who gets a copy, and
     most of them are none of ours.
     """
-    if facts.our_persons is None or reading.header.has_receiver:
+    if facts.our_persons is None or _names_receiver(reading):
         return None
     for document in _documents(reading, facts):
         named = [found for found in _named_recipients(document) if found.type == "Practitioner"]

@@ -7,7 +7,8 @@ payload, known documents.
 
 `waived_in` is the one place that says what each strictness lets pass. `standard` waives what design and samples name, and
 what the profiles forbid but no receiver needs to mind. `lenient` takes what can be read, routed and answered: it refuses
-a message without an id or an event, one that is known, not for us, from nobody we take messages from, or no document.
+a message without an id or an event, with two of them or with two receivers (which one comes first may not decide), one
+that is known, not for us, from nobody we take messages from, or no document.
 """
 
 from __future__ import annotations
@@ -59,9 +60,13 @@ RULES: Final = (
     # What a MessageHeader cannot do without
     _row("20006", "message_header_id_missing", _HEADER, _NEVER, header.id_missing),
     _row("20006", "message_header_id_invalid", "FHIR STU3 id", _NEVER, header.id_invalid),
+    _row("20006", "message_header_id_repeated", _HEADER, _NEVER, profile.id_repeated),
     _row("20006", "event_missing", _HEADER, _NEVER, header.event_missing),
+    _row("20006", "event_repeated", _HEADER, _NEVER, profile.event_repeated),
     _row("20006", "event_system_wrong", _HEADER, _LENIENT, header.event_system_wrong),
     _row("20006", "event_not_taken", _CODES, _NEVER, header.event_not_taken),
+    _row("20006", "receiver_repeated", _HEADER, _NEVER, profile.receiver_repeated),
+    _row("20006", "sender_repeated", _HEADER, _LENIENT, profile.sender_repeated),
     _row("20006", "sender_missing", _HEADER, _LENIENT, header.sender_missing),
     _row("20006", "sender_unresolved", _HEADER, _LENIENT, header.sender_unresolved),
     _row("20006", "timestamp_missing", _HEADER, _LENIENT, header.timestamp_missing),
