@@ -392,6 +392,7 @@ NOT_MINDED_BY_STANDARD = {
     "document_identifier_missing",
     "composition_not_first",
     "document_element_forbidden",
+    "attachment_content_unknown",  # one odd byte in a text would cost the patient the letter
     "attachment_content_differs",
 }
 

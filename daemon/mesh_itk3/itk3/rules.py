@@ -141,6 +141,7 @@ RULES: Final = (
     _row("20004", "attachment_content_not_approved", _ATTACHMENTS, _LENIENT, attachment.content_not_approved),
     _row("20005", "attachment_unsupported", _ATTACHMENTS, _LENIENT, attachment.type_unsupported),
     _row("20005", "attachment_content_unsupported", _ATTACHMENTS, _LENIENT, attachment.content_unsupported),
+    _row("20004", "attachment_content_unknown", _ATTACHMENTS, _STANDARD, attachment.content_unknown),
     _row("20004", "attachment_content_differs", _ATTACHMENTS, _STANDARD, attachment.content_differs),
     # For somebody else by what the document says; known already; not to be applied
     _row("20010", "practice_in_document_not_ours", "FHIR-RR-01", _STANDARD, party.practice_without_receiver),
