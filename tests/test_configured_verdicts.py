@@ -126,7 +126,7 @@ def test_a_configured_rule_decides_what_the_sender_is_told(tmp_path, name):
     record, responses = judged(tmp_path, row)
     assert record.response_code == row.code
     assert record.state is (State.ACCEPTED if row.code == "20013" else State.REJECTED)
-    is_asked = b'InfAckRequested"><valueBoolean value="false"' not in row.body
+    is_asked = b'InfAckRequested"><valueBoolean value="true"' in row.body
     assert [response.response_code for response in responses] == ([row.code] if is_asked else [])
 
 
