@@ -51,7 +51,7 @@ ROWS = {
         "20003", a_message("ITK003D"), mailbox='known_senders = ["RX001"]', tables=NOT_LOOKED_UP
     ),
     "sender unknown, to the stand-in": Row(
-        "20013", a_message("ITK009D", receiver_ods="V81999"), FLU, mailbox='known_senders = ["RX001"]'
+        "20003", a_message("ITK009D", receiver_ods="V81999"), FLU, mailbox='known_senders = ["RX001"]'
     ),
     "sender authorised": Row("20013", a_message("ITK009D"), FLU, mailbox='authorised_senders = ["x26abc1"]'),
     "sender not authorised": Row("20012", a_message("ITK009D"), FLU, mailbox='authorised_senders = ["X26ABC9"]'),

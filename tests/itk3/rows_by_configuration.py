@@ -77,6 +77,18 @@ BY_CONFIGURATION: dict[str, tuple[bytes, dict[str, Any], tuple[str, str, str], s
         ("20012",) * 3,
         ".sender",
     ),
+    "sender_unknown (to the stand-in)": (
+        a_message(receiver_ods_code="V81999"),
+        {"known_senders": OTHERS},
+        ("20003",) * 3,
+        ".sender",
+    ),
+    "sender_not_authorised (to the stand-in)": (
+        a_message(receiver_ods_code="V81999"),
+        {"authorised_senders": OTHERS},
+        ("20012",) * 3,
+        ".sender",
+    ),
     "sender_not_authorised (nobody)": (a_message(), {"authorised_senders": frozenset({"X1"})}, ("20012",) * 3, ".sender"),
     "person_in_document_unknown": (distributed("doctor"), {"our_persons": OTHERS}, ("20011",) * 3, "entry[2].resource"),
     "inf_ack_not_requested": (
@@ -184,9 +196,9 @@ ACCEPTED: dict[str, tuple[bytes, dict[str, Any]]] = {
     "sending mailbox on the list": (a_message(), {"authorised_senders": frozenset({"X1"}), "sender_mailbox_id": "x1"}),
     "unknown sender by look-up": (a_message(), {"known_senders": OTHERS, **LOOKED_UP}),
     "unauthorised sender by look-up": (a_message(), {"authorised_senders": OTHERS, **LOOKED_UP}),
-    "unknown sender to the stand-in for the practice": (
+    "unknown sender to the stand-in for the practice, by look-up": (
         a_message(receiver_ods_code="V81999"),
-        {"known_senders": OTHERS, "authorised_senders": OTHERS},
+        {"known_senders": OTHERS, "authorised_senders": OTHERS, **LOOKED_UP},
     ),
     "person in the document on the list": (distributed("doctor"), {"our_persons": US}),
     "person in the document beside a receiver": (

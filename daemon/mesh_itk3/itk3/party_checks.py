@@ -40,17 +40,16 @@ def person_not_ours(reading: Reading, facts: Facts) -> Found:
     return None if facts.our_persons.intersection(person_ids(person)) else (f"{reading.header.where}.receiver", "")
 
 
-def _is_routed_by_look_up(reading: Reading, facts: Facts) -> bool:
+def _is_routed_by_look_up(facts: Facts) -> bool:
     """Then whoever treated the patient may be the sender, and senders are not checked (ITK-ResponseCodes-1). The workflow
-    tells, or the stand-in for the practice, which is for the look-up alone (build_mesh). What the sender wrote as Mex-To
-    does not: no source says that the receiver gets to see it.
+    alone tells: V81999 and Mex-To are what the sender wrote, and nobody may free himself from a list.
     """
-    return facts.workflow.routed_by_look_up or UNKNOWN_PRACTICE in reading.header.receiver_ods_codes
+    return facts.workflow.routed_by_look_up
 
 
 def sender_unknown(reading: Reading, facts: Facts) -> Found:
     """By what the message says of itself."""
-    if facts.known_senders is None or _is_routed_by_look_up(reading, facts):
+    if facts.known_senders is None or _is_routed_by_look_up(facts):
         return None
     sender = reading.header.sender
     is_known = facts.known_senders.intersection((*ods_codes(sender), *person_ids(sender)))
@@ -59,7 +58,7 @@ def sender_unknown(reading: Reading, facts: Facts) -> Found:
 
 def sender_not_authorised(reading: Reading, facts: Facts) -> Found:
     """By the mailbox that it came from, for which MESH vouches."""
-    if facts.authorised_senders is None or _is_routed_by_look_up(reading, facts):
+    if facts.authorised_senders is None or _is_routed_by_look_up(facts):
         return None
     is_authorised = (facts.sender_mailbox_id or "").upper() in facts.authorised_senders
     return None if is_authorised else (f"{reading.header.where}.sender", "")
