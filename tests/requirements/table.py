@@ -1,4 +1,6 @@
-"""Makes docs/conformance.md of requirements.toml, and what the conformance report has to call partly: `make conformance-table`."""
+"""Makes docs/conformance.md of requirements.toml, and what the report of the conformance run has to call partly:
+`make conformance-table`.
+"""
 
 from __future__ import annotations
 

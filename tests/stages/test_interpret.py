@@ -147,9 +147,7 @@ def test_the_same_message_in_a_later_batch_is_20007_too(tmp_path):
 def test_the_same_id_with_and_without_urn_uuid_is_the_same_message(tmp_path, first_form, limit):
     header_id = "2222222A-0000-4000-8000-000000000002"
     second_form = "" if first_form else "urn:uuid:"
-    bodies = [
-        a_message("ITK003D", seed=form or "plain", header_id=form + header_id) for form in (first_form, second_form)
-    ]
+    bodies = [a_message("ITK003D", seed=form or "plain", header_id=form + header_id) for form in (first_form, second_form)]
     daemon, first, second = received(tmp_path, *bodies)
     interpret(daemon.world, limit=limit)
     interpret(daemon.world, limit=limit)

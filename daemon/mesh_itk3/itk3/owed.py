@@ -26,7 +26,10 @@ def business_flag(verdict: Verdict, handling: HandlingSpecification) -> bool | N
 
 
 def _as_it_counts(  # the value is three-valued: None is a flag that is absent or unreadable
-    verdict: Verdict, handling: HandlingSpecification, key: Key, value: bool | None  # noqa: FBT001
+    verdict: Verdict,
+    handling: HandlingSpecification,
+    key: Key,
+    value: bool | None,  # noqa: FBT001
 ) -> bool | None:
     # It may stand in the second of two handling extensions, which is not read.
     is_absent = not key.present and not handling.repeated

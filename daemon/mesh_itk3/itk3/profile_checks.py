@@ -37,9 +37,7 @@ _FORBIDDEN_IN_HEADER: Final = _any_of(
     *_each("f:source/", "name", "software", "version", "contact"),
     *_each("f:event/", "version", "userSelected"),
 )
-_REPEATED_IN_HEADER: Final = _any_of(
-    *(f"f:{name}[2]" for name in ("timestamp", "source", "focus"))
-)
+_REPEATED_IN_HEADER: Final = _any_of(*(f"f:{name}[2]" for name in ("timestamp", "source", "focus")))
 _SECOND: Final = {name: xml.path(f"f:{name}[2]") for name in ("id", "event", "receiver", "sender")}
 _FORBIDDEN_IN_KEYS: Final = _any_of(
     *_each("f:extension/f:valueCoding/", "version"),

@@ -67,7 +67,9 @@ def document_of(results: Sequence[Result], facts: Facts) -> dict[str, Any]:
         "checks": [{"name": check.name, "says": check.says, "source": check.source} for check in CHECKS],
         "practices": [_practice(setup.name, results) | {"shows": setup.shows} for setup in SETUPS],
         "requirements": _requirements(results),
-        "partly": {name: missing for name, missing in partly().items() if any(name in each.case.requirements for each in results)},
+        "partly": {
+            name: missing for name, missing in partly().items() if any(name in each.case.requirements for each in results)
+        },
         "cases": [_case(result) for result in results],
     }
 

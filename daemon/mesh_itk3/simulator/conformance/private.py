@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
-from typing import Final
+from typing import Any, Final
 
 from lxml import etree
 
 from mesh_itk3.simulator.conformance.case import Case, Letter, Message, Sample
 from mesh_itk3.simulator.patients import EDITH, SimulatedPatient
 
-_OF_A_PATIENT: Final = tuple(
-    f"./*[local-name()='{first}']" + "".join(f"/*[local-name()='{name}']" for name in rest) + "/@value"
-    for first, *rest in (("identifier", "value"), ("name", "family"), ("name", "given"), ("name", "text"), ("birthDate",))
+_OF_A_PATIENT: Final = etree.XPath(
+    "f:identifier/f:value/@value | f:name/f:family/@value | f:name/f:given/@value | f:name/f:text/@value | f:birthDate/@value",
+    namespaces={"f": "http://hl7.org/fhir"},
+    smart_strings=False,
 )
 _SHORTEST_WITHIN: Final = 4
 """Characters: a shorter word counts only where it stands by itself, for `Al` is part of `value`."""
@@ -44,9 +45,9 @@ def words_in(body: bytes) -> Iterator[str]:
         return
     found = [] if root is None else [each for each in root.iter(etree.Element) if etree.QName(each).localname == "Patient"]
     for patient in found:
-        for path in _OF_A_PATIENT:
-            for value in patient.xpath(path):
-                yield from _parts(str(value).strip())
+        values: Any = _OF_A_PATIENT(patient)
+        for value in values:
+            yield from _parts(value.strip())
 
 
 def _parts(value: str) -> Iterator[str]:
