@@ -51,7 +51,7 @@ ROWS = {
         "20003", a_message("ITK003D"), mailbox='known_senders = ["RX001"]', tables=NOT_LOOKED_UP
     ),
     "sender unknown, to the stand-in": Row(
-        "20013", a_message("ITK009D", receiver_ods="V81999"), FLU, mailbox='known_senders = ["RX001"]'
+        "20003", a_message("ITK009D", receiver_ods="V81999"), FLU, mailbox='known_senders = ["RX001"]'
     ),
     "sender authorised": Row("20013", a_message("ITK009D"), FLU, mailbox='authorised_senders = ["x26abc1"]'),
     "sender not authorised": Row("20012", a_message("ITK009D"), FLU, mailbox='authorised_senders = ["X26ABC9"]'),
@@ -80,7 +80,7 @@ ROWS = {
     ),
     "no business response wanted, another guide": Row("20013", a_message("ITK003D", business_requested=False)),
     "replacement of nothing": Row(
-        "20014",
+        "20009",
         a_message("ITK003D", replaces="x").replace(b'<targetIdentifier><system value="https://tools.ietf.org/html/rfc4122"/>'
         b'<value value="x"/></targetIdentifier>', b""),
     ),
@@ -126,7 +126,7 @@ def test_a_configured_rule_decides_what_the_sender_is_told(tmp_path, name):
     record, responses = judged(tmp_path, row)
     assert record.response_code == row.code
     assert record.state is (State.ACCEPTED if row.code == "20013" else State.REJECTED)
-    is_asked = b'InfAckRequested"><valueBoolean value="false"' not in row.body
+    is_asked = b'InfAckRequested"><valueBoolean value="true"' in row.body
     assert [response.response_code for response in responses] == ([row.code] if is_asked else [])
 
 

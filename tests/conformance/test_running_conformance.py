@@ -41,7 +41,7 @@ class TestAGoodDaemon:
         _, done = evidence
         document = json.loads(done.stdout)
         assert document["passed"] is True
-        assert document["counts"] == {"run": 5, "pass": 5, "fail": 0, "not run": 0}
+        assert document["counts"] == {"run": 6, "pass": 6, "fail": 0, "not run": 0}
         assert done.stderr == ""
 
     def test_report_says_what_it_was_made_with(self, evidence):

@@ -77,6 +77,18 @@ BY_CONFIGURATION: dict[str, tuple[bytes, dict[str, Any], tuple[str, str, str], s
         ("20012",) * 3,
         ".sender",
     ),
+    "sender_unknown (to the stand-in)": (
+        a_message(receiver_ods_code="V81999"),
+        {"known_senders": OTHERS},
+        ("20003",) * 3,
+        ".sender",
+    ),
+    "sender_not_authorised (to the stand-in)": (
+        a_message(receiver_ods_code="V81999"),
+        {"authorised_senders": OTHERS},
+        ("20012",) * 3,
+        ".sender",
+    ),
     "sender_not_authorised (nobody)": (a_message(), {"authorised_senders": frozenset({"X1"})}, ("20012",) * 3, ".sender"),
     "person_in_document_unknown": (distributed("doctor"), {"our_persons": OTHERS}, ("20011",) * 3, "entry[2].resource"),
     "inf_ack_not_requested": (
@@ -139,6 +151,27 @@ BY_CONFIGURATION: dict[str, tuple[bytes, dict[str, Any], tuple[str, str, str], s
         ("20005", "20005", "20013"),
         CONTENT_TYPE,
     ),
+    "attachment_content_not_approved (no name, and nothing known)": (
+        attached(b"\x00\x01\x02", "; charset=utf-8"),
+        APPROVED,
+        ("20004", "20004", "20013"),
+        CONTENT_TYPE,
+    ),
+    **{
+        f"attachment_content_unknown ({name})": (
+            attached(content, content_type),
+            {**APPROVED, **SUPPORTED},
+            ("20004", "20013", "20013"),
+            CONTENT_TYPE,
+        )
+        for name, (content, content_type) in {
+            "end of file as DOS writes it": (b"Dear colleague\r\n\x1a", "text/plain"),
+            "a byte of no character set": (b"Dear colleague \x81", "text/plain"),
+            "UTF-16 without a mark": ("Dear colleague".encode("utf-16-le"), "text/plain"),
+            "text that begins like a program": (b"MZ twins \x81", "text/plain"),
+            "nothing known": (b"\x00\x01\x02", "application/pdf"),
+        }.items()
+    },
     "attachment_content_differs": (
         attached(PNG, "application/pdf"),
         {**APPROVED, **SUPPORTED},
@@ -163,9 +196,9 @@ ACCEPTED: dict[str, tuple[bytes, dict[str, Any]]] = {
     "sending mailbox on the list": (a_message(), {"authorised_senders": frozenset({"X1"}), "sender_mailbox_id": "x1"}),
     "unknown sender by look-up": (a_message(), {"known_senders": OTHERS, **LOOKED_UP}),
     "unauthorised sender by look-up": (a_message(), {"authorised_senders": OTHERS, **LOOKED_UP}),
-    "unknown sender to the stand-in for the practice": (
+    "unknown sender to the stand-in for the practice, by look-up": (
         a_message(receiver_ods_code="V81999"),
-        {"known_senders": OTHERS, "authorised_senders": OTHERS},
+        {"known_senders": OTHERS, "authorised_senders": OTHERS, **LOOKED_UP},
     ),
     "person in the document on the list": (distributed("doctor"), {"our_persons": US}),
     "person in the document beside a receiver": (
@@ -199,6 +232,8 @@ ACCEPTED: dict[str, tuple[bytes, dict[str, Any]]] = {
         {"workflow": a_row(approved_attachments=frozenset({"image/gif"})), "supported_attachments": KINDS | {"image/gif"}},
     ),
     "no list at all": (attached("R0lGODlh", "image/gif"), {}),
+    "RTF after a line end": (attached(b"\r\n {\\rtf1 x}", "application/rtf"), SUPPORTED),
+    "RTF after a byte order mark": (attached(b"\xef\xbb\xbf\n{\\rtf1 x}", "text/rtf"), SUPPORTED),
     "HTML called text": (attached(b"<p>Dear all</p>", "text/html"), SUPPORTED),
 }
 SPELLINGS = {
@@ -215,4 +250,5 @@ SPELLINGS = {
     "image/jpg": b"\xff\xd8\xff\xe0...",
     "image/png": PNG,
     "image/tiff": b"II*\x00...",
+    "image/tif": b"MM\x00*...",
 }

@@ -54,6 +54,9 @@ def test_a_conformant_message_is_accepted_without_a_warning(strictness):
 
 
 ALL = ("20006",) * 3
+TWO_RECEIVERS = "".join(f'<receiver><reference value="urn:uuid:{name}"/></receiver>' for name in ("ours", "theirs"))
+TWO_PRACTICES = organisation("ours", "A81001") + organisation("theirs", "B82002")
+TWO_SENDERS = f'<sender><reference value="urn:uuid:{SENDER_ID}"/></sender>' * 2
 BUT_LENIENT = ("20006", "20006", "20013")
 ONLY_STRICT = ("20006", "20013", "20013")
 NAMED = a_message(
@@ -129,6 +132,10 @@ HEADER_ROWS = {
     "organisation_element_forbidden": (NAMED, ONLY_STRICT, "structure", "entry[1].resource.name"),
     "bundle_type_missing": (a_message(bundle_type=None), ALL, "required", "Bundle.type"),
     "bundle_type_wrong": (a_message(bundle_type="collection"), ALL, "value", "Bundle.type"),
+    "message_header_id_repeated": (a_message(header_id='<id value="a-b"/><id value="a-c"/>'), ALL, "structure", ".id"),
+    "event_repeated": (a_message(event=event() + event(code="ITK006D")), ALL, "structure", ".event"),
+    "receiver_repeated": (a_message(receiver=TWO_RECEIVERS, after=TWO_PRACTICES), ALL, "structure", ".receiver"),
+    "sender_repeated": (a_message(sender=TWO_SENDERS), BUT_LENIENT, "structure", ".sender"),
     "message_header_missing": (a_message(header=""), ALL, "required", "Bundle.entry"),
     "message_header_repeated": (
         a_message(after=entry(message_header(), None)),
@@ -268,8 +275,8 @@ PAYLOAD_ROWS = {
     ),
     "replacement_names_nothing": (
         a_message(documents=document(composition(relates_to='<relatesTo><code value="replaces"/></relatesTo>') + patient())),
-        ("20014", "20014", "20013"),
-        "processing",
+        ("20009", "20009", "20013"),
+        "required",
     ),
     "document_missing": (a_message(documents=""), ("20009",) * 3, "required"),
     "document_missing (collection)": (a_message(documents=document(bundle_type="collection")), ("20009",) * 3, "required"),
@@ -385,6 +392,7 @@ NOT_MINDED_BY_STANDARD = {
     "document_identifier_missing",
     "composition_not_first",
     "document_element_forbidden",
+    "attachment_content_unknown",  # one odd byte in a text would cost the patient the letter
     "attachment_content_differs",
 }
 
@@ -393,7 +401,10 @@ def test_lenient_refuses_only_what_cannot_be_read_routed_or_is_not_for_us():
     assert {rule.name for rule in RULES if LENIENT not in rule.waived_in} == {
         "message_header_id_missing",
         "message_header_id_invalid",
+        "message_header_id_repeated",  # nobody could say which id to answer to, or which practice is meant
         "event_missing",
+        "event_repeated",
+        "receiver_repeated",
         "event_not_taken",
         "message_known",
         "receiver_not_ours",
@@ -480,12 +491,43 @@ def test_a_receiver_without_an_ods_code_is_not_refused(after):
 
 
 def test_a_practice_in_the_document_is_refused_only_without_any_receiver_be_it_a_person():
-    person = entry(f'<Practitioner><id value="{RECEIVER_ID}"/></Practitioner>', None)
+    named = '<identifier><system value="https://fhir.nhs.uk/Id/sds-user-id"/><value value="555253716105"/></identifier>'
+    person = entry(f'<Practitioner><id value="{RECEIVER_ID}"/>{named}</Practitioner>', None)
     receiver = f'<receiver><reference value="urn:uuid:{RECEIVER_ID}"/></receiver>'
     to_a_person = verdict_on(a_message(receiver=receiver, after=person, documents=naming_practice("B82002")), strictness=STRICT)
     assert to_a_person.is_positive
     assert to_a_person.warnings == ("practice_in_document_differs",)
     assert verdict_on(a_message(documents=naming_practice("B82002")), strictness=STRICT).code.value == "20010"
+
+
+@pytest.mark.parametrize("strictness", Strictness)
+def test_which_of_two_receivers_comes_first_makes_no_difference(strictness):
+    for first, second in (("ours", "theirs"), ("theirs", "ours")):
+        receivers = "".join(f'<receiver><reference value="urn:uuid:{name}"/></receiver>' for name in (first, second))
+        verdict = verdict_on(a_message(receiver=receivers, after=TWO_PRACTICES), strictness=strictness)
+        assert (verdict.code.value, verdict.rule) == ("20006", "receiver_repeated")
+
+
+LOCAL = '<identifier><system value="urn:local"/><value value="A81001"/></identifier>'
+
+
+@pytest.mark.parametrize(
+    "nobody",
+    [
+        pytest.param("<Organization><id value='%s'/></Organization>", id="without an identifier"),
+        pytest.param(f"<Organization><id value='%s'/>{LOCAL}</Organization>", id="with one that is no ODS code"),
+        pytest.param("<Practitioner><id value='%s'/></Practitioner>", id="a person who is not named"),
+        pytest.param("<Device><id value='%s'/></Device>", id="a thing"),
+    ],
+)
+def test_a_receiver_that_names_neither_practice_nor_person_does_not_speak_for_the_document(nobody):
+    raw = a_message(
+        receiver=f'<receiver><reference value="urn:uuid:{RECEIVER_ID}"/></receiver>',
+        after=entry(nobody % RECEIVER_ID, f"urn:uuid:{RECEIVER_ID}"),
+        documents=naming_practice("B82002"),
+    )
+    assert verdict_on(raw, strictness=STRICT).code.value == "20010"
+    assert verdict_on(raw).warnings == ("practice_in_document_not_ours",)
 
 
 def test_recipients_are_not_checked_where_our_own_codes_are_not_known():
@@ -531,7 +573,6 @@ def test_a_payload_that_is_no_document_needs_none():
 
 # --------------------------------------------------------------------------------------------- order and content
 
-NO_TARGET = '<relatesTo><code value="replaces"/></relatesTo>'
 ORDER = {
     "10009 before 20006": (a_message(bundle_type=None)[:-3], {}, "10009"),
     "20006 before 10001": (a_message(timestamp="", specification=handling(InfAckRequested=None)), {}, "20006"),
@@ -547,7 +588,6 @@ ORDER = {
     "10010 before 20007": (a_message(specification=handling(RecipientType="")), {"is_known_message": True}, "10010"),
     "20007 before 20002": (a_message(receiver_ods_code="B82002"), {"is_known_message": True}, "20007"),
     "20002 before 20009": (a_message(receiver_ods_code="B82002", documents=""), {}, "20002"),
-    "20014 last": (a_message(documents=document(composition(relates_to=NO_TARGET) + patient())), {}, "20014"),
     "20002 before 20003": (a_message(receiver_ods_code="B82002"), {"known_senders": frozenset({"RX001"})}, "20002"),
     "20003 before 20012": (
         a_message(),
@@ -600,6 +640,11 @@ def test_the_refusal_of_a_handler_takes_only_issue_codes_that_its_code_allows():
 def test_rule_names_are_unique_and_every_rule_has_a_source_and_a_negative_code():
     assert len({rule.name for rule in RULES}) == len(RULES)
     assert all(rule.source and not ELEMENTS[rule.code].is_positive for rule in RULES)
+
+
+def test_no_rule_of_ours_tells_a_sender_that_both_documents_are_void():
+    """20014 says that the receiver has marked them so: only a handler that does may give it."""
+    assert "20014" not in {rule.code.value for rule in RULES}
 
 
 def test_a_sender_reference_of_255_characters_is_the_longest():

@@ -84,6 +84,32 @@ def test_every_type_of_the_standard_is_taken_in_every_spelling(content_type, str
     assert (verdict.code.value, verdict.warnings) == ("20013", ())
 
 
+FOREIGN = {
+    "program of Windows": b"MZ\x90\x00\x03\x00",
+    "program of Linux": b"\x7fELF\x02\x01",
+    "program of macOS": b"\xcf\xfa\xed\xfe\x07",
+    "class of Java": b"\xca\xfe\xba\xbe\x00",
+    "GIF": b"GIF89a\x01\x00\x01\x00",
+    "RAR": b"Rar!\x1a\x07\x00",
+    "7z": b"7z\xbc\xaf\x27\x1c",
+    "gzip": b"\x1f\x8b\x08\x00",
+    "bzip2": b"BZh91AY&SY\x00",
+    "sound or film": b"RIFF\x00\x00\x00\x00WAVE",
+    "film": b"\x00\x00\x00\x18ftypmp42",
+    "database": b"SQLite format 3\x00",
+    "shortcut": b"L\x00\x00\x00\x01\x14\x02\x00",
+    "cabinet": b"MSCF\x00\x00\x00\x00",
+}
+
+
+@pytest.mark.parametrize("content_type", ["application/pdf", "text/plain"])
+@pytest.mark.parametrize("kind", FOREIGN)
+def test_what_is_known_to_be_something_else_is_refused_under_whatever_approved_name(kind, content_type):
+    raw = attached(FOREIGN[kind], content_type)
+    assert verdict_on(raw, workflow=a_row(approved_attachments=KINDS)).code.value == "20004"
+    assert verdict_on(raw, **SUPPORTED).code.value == "20005"
+
+
 def test_only_the_beginning_of_an_attachment_is_decoded():
     """What is no base64 far behind is found when it is filed, not here."""
     content = base64.b64encode(b"%PDF-1.7\n" + b"x" * 3 * START_BYTES).decode()

@@ -1,7 +1,10 @@
-"""Makes docs/conformance.md of requirements.toml: `make conformance-table`."""
+"""Makes docs/conformance.md of requirements.toml, and what the report of the conformance run has to call partly:
+`make conformance-table`.
+"""
 
 from __future__ import annotations
 
+import json
 import tomllib
 from collections import Counter
 from collections.abc import Iterator
@@ -11,6 +14,7 @@ from pathlib import Path
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
 PAGE = ROOT / "docs" / "conformance.md"
+PARTLY = ROOT / "daemon" / "mesh_itk3" / "simulator" / "conformance" / "partly.json"
 STATUSES = ("shown", "partly", "open", "not ours")
 
 HEAD = """\
@@ -82,5 +86,12 @@ def _tables(rows: list[Requirement]) -> Iterator[str]:
         yield f"| {ids} | {row.level} | {asks} | {status} | {where} | {tests} |\n"
 
 
+def partly() -> str:
+    """Requirements of which only some is done, with what is missing, for the report of the conformance run."""
+    missing = {each: row.why for row in requirements() if row.status == "partly" for each in (row.id, *row.alike)}
+    return json.dumps(missing, indent=2, ensure_ascii=False) + "\n"
+
+
 if __name__ == "__main__":
+    PARTLY.write_text(partly(), encoding="utf-8")
     PAGE.write_text(page(), encoding="utf-8")

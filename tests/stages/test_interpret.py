@@ -142,6 +142,20 @@ def test_the_same_message_in_a_later_batch_is_20007_too(tmp_path):
     assert {daemon.record(m).response_code for m in (first, second)} == {"20013", "20007"}
 
 
+@pytest.mark.parametrize("limit", [1, 2], ids=["in a later batch", "in one batch"])
+@pytest.mark.parametrize("first_form", ["urn:uuid:", " URN:UUID:", ""], ids=["urn", "upper case", "plain"])
+def test_the_same_id_with_and_without_urn_uuid_is_the_same_message(tmp_path, first_form, limit):
+    header_id = "2222222A-0000-4000-8000-000000000002"
+    second_form = "" if first_form else "urn:uuid:"
+    bodies = [a_message("ITK003D", seed=form or "plain", header_id=form + header_id) for form in (first_form, second_form)]
+    daemon, first, second = received(tmp_path, *bodies)
+    interpret(daemon.world, limit=limit)
+    interpret(daemon.world, limit=limit)
+    assert daemon.record(first).message_header_id == header_id
+    assert daemon.codes(second) == {"infrastructure": "20007"}
+    assert daemon.record(second).duplicate_of == first
+
+
 def test_a_duplicate_whose_bytes_differ_is_marked_for_a_person(tmp_path):
     header_id = "22222222-0000-4000-8000-000000000001"
     bodies = [a_message("ITK003D", seed=seed, header_id=header_id) for seed in ("one", "two")]
@@ -187,6 +201,14 @@ def test_a_replacement_of_a_document_is_no_duplicate(tmp_path):
 
 
 # ---------------------------------------------------------------------------------------------- the handler's say
+
+
+def test_a_handler_that_marks_both_documents_void_can_refuse_a_replacement_with_20014(tmp_path):
+    daemon, message = received(tmp_path, a_message("ITK003D", replaces="55555555-0000-4000-8000-000000000001"))
+    daemon.handler.examined = Refuse(InfrastructureCode.REPLACEMENT_NOT_PROCESSED, "Bundle.entry[2].resource")
+    interpret(daemon.world)
+    assert daemon.codes(message) == {"infrastructure": "20014"}
+    assert daemon.record(message).reason == "handler_refused"
 
 
 def test_a_handler_that_refuses_gives_its_infrastructure_code(tmp_path):

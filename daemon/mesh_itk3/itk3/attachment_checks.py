@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 
 from mesh_itk3.itk3.attachment import Attachment
-from mesh_itk3.itk3.attachment_types import TEXTS, agree, kind_of_start, kind_of_type, media_type
+from mesh_itk3.itk3.attachment_types import TEXTS, agree, is_foreign, kind_of_start, kind_of_type, media_type
 from mesh_itk3.itk3.envelope import Reading
 from mesh_itk3.itk3.facts import Facts, Found
 
@@ -40,11 +40,20 @@ def unreadable(reading: Reading, _: Facts) -> Found:
     return None
 
 
+def content_unknown(reading: Reading, _: Facts) -> Found:
+    """A name of the standard, and content that nothing is known of."""
+    for attachment in _attachments(reading):
+        is_named = kind_of_type(attachment.content_type) is not None
+        if is_named and attachment.start is not None and _found_in(attachment) is None:
+            return f"{attachment.resource.where}.contentType", ""
+    return None
+
+
 def content_differs(reading: Reading, _: Facts) -> Found:
     """One type of the standard under the name of another, or under none."""
     for attachment in _attachments(reading):
         declared, found = kind_of_type(attachment.content_type), _found_in(attachment)
-        is_comparable = found is not None and (declared is not None or not attachment.content_type)
+        is_comparable = found is not None and (declared is not None or not media_type(attachment.content_type))
         if is_comparable and not agree(declared, found):
             return f"{attachment.resource.where}.contentType", ""
     return None
@@ -71,12 +80,16 @@ def _is_named_outside(attachment: Attachment, types: Types) -> bool:
 
 
 def _is_content_outside(attachment: Attachment, types: Types) -> bool:
-    """Whether it is, by its bytes, none of these types. A type that somebody added to the list has no marks here."""
-    declared = kind_of_type(attachment.content_type)
-    if attachment.start is None or (declared is None and attachment.content_type):
+    """Whether it is, as its bytes show, none of these types. A type that somebody added to the list has no marks here, and
+    what shows nothing may be what its name says: a text with one odd byte must not cost the patient the letter.
+    """
+    declared, is_named = kind_of_type(attachment.content_type), bool(media_type(attachment.content_type))
+    if attachment.start is None or (declared is None and is_named):
         return False
     found = _found_in(attachment)
-    if found is None or found not in types:
+    if found is None:
+        return not is_named or is_foreign(attachment.start)
+    if found not in types:
         return True
     # Anything legible is text: that alone does not make a letter of what should be a PDF.
     return declared is not None and found in TEXTS and declared not in TEXTS

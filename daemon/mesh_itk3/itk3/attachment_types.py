@@ -20,7 +20,7 @@ MEDIA_TYPES: Final[dict[str, tuple[str, ...]]] = {
     "xml": ("text/xml", "application/xml"),
     "jpg": ("image/jpeg", "image/jpg", "image/pjpeg"),
     "png": ("image/png",),
-    "tiff": ("image/tiff",),
+    "tiff": ("image/tiff", "image/tif"),
 }
 KINDS: Final = frozenset(MEDIA_TYPES)
 TEXTS: Final = frozenset({"html", "xml", "txt"})
@@ -36,7 +36,15 @@ _MARKS: Final[tuple[tuple[bytes, str], ...]] = (
     (b"\x89PNG\r\n\x1a\n", "png"),
     (b"II*\x00", "tiff"),
     (b"MM\x00*", "tiff"),
-    (b"{\\rtf", "rtf"),
+)
+# Word takes white space and a byte order mark before it.
+_RTF: Final = re.compile(rb"(?:\xef\xbb\xbf)?\s*+\{\\rtf")
+_FOREIGN: Final = re.compile(
+    # Of programs, archives, sound, film and pictures that the standard does not list. Asked only of what is no legible text.
+    rb"MZ.{0,62}\x00|\x7fELF|\xfe\xed\xfa[\xce\xcf]|[\xce\xcf]\xfa\xed\xfe|\xca\xfe\xba\xbe|L\x00\x00\x00\x01\x14\x02\x00"
+    rb"|Rar!\x1a\x07|7z\xbc\xaf\x27\x1c|\x1f\x8b|BZh[1-9]|\xfd7zXZ\x00|MSCF\x00|SQLite format 3\x00"
+    rb"|GIF8[79]a|RIFF.{4}(?:WAVE|AVI |WEBP)|OggS\x00|\x00\x00..ftyp",
+    re.DOTALL,
 )
 _COMPOUND_FILE: Final = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
 _ZIP: Final = b"PK\x03\x04"
@@ -76,6 +84,11 @@ def kind_of_start(start: bytes) -> str | None:
     return _kind_by_mark(start) or _kind_of_text(start, is_whole=len(start) < START_BYTES)
 
 
+def is_foreign(start: bytes) -> bool:
+    """Whether what begins so, and is of no kind that the standard lists, can be told to be something else."""
+    return _FOREIGN.match(start) is not None
+
+
 def agree(declared: str | None, found: str | None) -> bool:
     """Whether content of the one kind may be called the other."""
     return declared == found or (declared in TEXTS and found in TEXTS)
@@ -87,6 +100,8 @@ def _kind_by_mark(content: bytes) -> str | None:
     for mark, kind in _MARKS:
         if content.startswith(mark):
             return kind
+    if _RTF.match(content, 0, START_BYTES):
+        return "rtf"
     if content.startswith(_COMPOUND_FILE):
         return "doc"
     return "docx" if content.startswith(_ZIP) else None

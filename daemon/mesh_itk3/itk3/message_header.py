@@ -13,9 +13,9 @@ from lxml import etree
 
 from mesh_itk3.itk3 import xml
 from mesh_itk3.itk3.handling_specification import HandlingSpecification, read_handling_specification
-from mesh_itk3.itk3.resource import Resource, normalise_id, ods_codes
+from mesh_itk3.itk3.resource import Resource, normalise_id, ods_codes, written_id
 
-__all__ = ["FHIR_ID", "MessageHeader", "normalise_id"]
+__all__ = ["FHIR_ID", "MessageHeader", "normalise_id", "written_id"]
 
 FHIR_ID: Final = re.compile(r"[A-Za-z0-9.-]{1,64}")
 """What FHIR STU3 allows as an id. Use `fullmatch`."""

@@ -40,17 +40,16 @@ def person_not_ours(reading: Reading, facts: Facts) -> Found:
     return None if facts.our_persons.intersection(person_ids(person)) else (f"{reading.header.where}.receiver", "")
 
 
-def _is_routed_by_look_up(reading: Reading, facts: Facts) -> bool:
+def _is_routed_by_look_up(facts: Facts) -> bool:
     """Then whoever treated the patient may be the sender, and senders are not checked (ITK-ResponseCodes-1). The workflow
-    tells, or the stand-in for the practice, which is for the look-up alone (build_mesh). What the sender wrote as Mex-To
-    does not: no source says that the receiver gets to see it.
+    alone tells: V81999 and Mex-To are what the sender wrote, and nobody may free himself from a list.
     """
-    return facts.workflow.routed_by_look_up or UNKNOWN_PRACTICE in reading.header.receiver_ods_codes
+    return facts.workflow.routed_by_look_up
 
 
 def sender_unknown(reading: Reading, facts: Facts) -> Found:
     """By what the message says of itself."""
-    if facts.known_senders is None or _is_routed_by_look_up(reading, facts):
+    if facts.known_senders is None or _is_routed_by_look_up(facts):
         return None
     sender = reading.header.sender
     is_known = facts.known_senders.intersection((*ods_codes(sender), *person_ids(sender)))
@@ -59,10 +58,17 @@ def sender_unknown(reading: Reading, facts: Facts) -> Found:
 
 def sender_not_authorised(reading: Reading, facts: Facts) -> Found:
     """By the mailbox that it came from, for which MESH vouches."""
-    if facts.authorised_senders is None or _is_routed_by_look_up(reading, facts):
+    if facts.authorised_senders is None or _is_routed_by_look_up(facts):
         return None
     is_authorised = (facts.sender_mailbox_id or "").upper() in facts.authorised_senders
     return None if is_authorised else (f"{reading.header.where}.sender", "")
+
+
+def _names_receiver(reading: Reading) -> bool:
+    """Whether the header says for whom the message is, by an ODS code or a person's national identifier. A receiver that
+    says neither tells no more than none would, and must not keep the document from being asked.
+    """
+    return bool(reading.header.receiver_ods_codes or person_ids(reading.header.receiver))
 
 
 # ------------------------------------------------------------------------------------------- in the document
@@ -91,12 +97,12 @@ def _foreign_practice(reading: Reading, facts: Facts) -> str | None:
 
 
 def practice_without_receiver(reading: Reading, facts: Facts) -> Found:
-    where = None if reading.header.has_receiver else _foreign_practice(reading, facts)
+    where = None if _names_receiver(reading) else _foreign_practice(reading, facts)
     return (where, "") if where else None
 
 
 def practice_beside_receiver(reading: Reading, facts: Facts) -> Found:
-    where = _foreign_practice(reading, facts) if reading.header.has_receiver else None
+    where = _foreign_practice(reading, facts) if _names_receiver(reading) else None
     return (where, "") if where else None
 
 
@@ -104,7 +110,7 @@ def person_in_document_unknown(reading: Reading, facts: Facts) -> Found:
     """Only where nothing else says that the document is for us: a distribution list names everybody who gets a copy, and
     most of them are none of ours.
     """
-    if facts.our_persons is None or reading.header.has_receiver:
+    if facts.our_persons is None or _names_receiver(reading):
         return None
     for document in _documents(reading, facts):
         named = [found for found in _named_recipients(document) if found.type == "Practitioner"]

@@ -45,11 +45,11 @@ def document_known(reading: Reading, facts: Facts) -> Found:
 
 
 def replacement_names_nothing(reading: Reading, _: Facts) -> Found:
-    """Nobody could tell which document is void now."""
+    """Nobody could tell which document it replaces."""
     document = _document(reading)
     if document is None or document.composition is None or not document.is_replacement or document.names_what_it_replaces:
         return None
-    return f"{document.composition.where}.relatesTo", ""
+    return f"{document.composition.where}.relatesTo", "required"
 
 
 # ------------------------------------------------------------------------------------------- the document

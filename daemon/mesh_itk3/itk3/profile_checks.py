@@ -1,6 +1,7 @@
-"""What the profiles forbid and no receiver needs to mind: elements of no meaning here, order, repetition. PURE.
+"""What the profiles forbid: elements of no meaning here, order, repetition. PURE.
 
-`strict` refuses it; the other levels take the message and note it. Sources: the cardinalities 0..0 and 1..1 of the
+`strict` refuses it; the other levels take most of it and note it, but not two of what says which message this is, what
+kind, from whom and for whom. Sources: the cardinalities 0..0 and 1..1 of the
 profiles ITK-Message-Bundle-1, ITK-MessageHeader-2, Extension-ITK-MessageHandling-2, CareConnect-ITK-Header-Organization-1
 and ITK-Document-Bundle-1.
 """
@@ -36,9 +37,8 @@ _FORBIDDEN_IN_HEADER: Final = _any_of(
     *_each("f:source/", "name", "software", "version", "contact"),
     *_each("f:event/", "version", "userSelected"),
 )
-_REPEATED_IN_HEADER: Final = _any_of(
-    *(f"f:{name}[2]" for name in ("id", "event", "receiver", "sender", "timestamp", "source", "focus"))
-)
+_REPEATED_IN_HEADER: Final = _any_of(*(f"f:{name}[2]" for name in ("timestamp", "source", "focus")))
+_SECOND: Final = {name: xml.path(f"f:{name}[2]") for name in ("id", "event", "receiver", "sender")}
 _FORBIDDEN_IN_KEYS: Final = _any_of(
     *_each("f:extension/f:valueCoding/", "version"),
     *_each("f:extension/f:valueReference/", "identifier", "display"),
@@ -89,6 +89,28 @@ def forbidden_in_header(reading: Reading, _: Facts) -> Found:
 def repeated_in_header(reading: Reading, _: Facts) -> Found:
     element = _element(reading)
     return None if element is None else _named(reading.header.where, _REPEATED_IN_HEADER(element))
+
+
+def _repeated(reading: Reading, name: str) -> Found:
+    element = _element(reading)
+    is_repeated = element is not None and bool(_SECOND[name](element))
+    return (f"{reading.header.where}.{name}", "structure") if is_repeated else None
+
+
+def id_repeated(reading: Reading, _: Facts) -> Found:
+    return _repeated(reading, "id")
+
+
+def event_repeated(reading: Reading, _: Facts) -> Found:
+    return _repeated(reading, "event")
+
+
+def receiver_repeated(reading: Reading, _: Facts) -> Found:
+    return _repeated(reading, "receiver")
+
+
+def sender_repeated(reading: Reading, _: Facts) -> Found:
+    return _repeated(reading, "sender")
 
 
 def receiver_unresolved(reading: Reading, _: Facts) -> Found:

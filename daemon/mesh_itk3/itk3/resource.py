@@ -23,6 +23,12 @@ def normalise_id(text: str) -> str:
     return text.strip().lower().removeprefix(_URN).lstrip()
 
 
+def written_id(text: str) -> str:
+    """The same as it was written, capitals and all: many compare ids letter by letter."""
+    written = text.strip()
+    return written if normalise_id(written) == written.lower() else written[-len(normalise_id(written)) :]
+
+
 class Part:
     """One element of a resource, read by its child names. Holds clinical data: never log it."""
 

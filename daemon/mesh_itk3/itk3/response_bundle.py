@@ -15,8 +15,8 @@ from typing import Any, Final
 from lxml import etree
 
 from mesh_itk3.itk3 import handling_specification, message_definitions, xml
-from mesh_itk3.itk3.message_header import EVENT_SYSTEM, FHIR_ID, RESPONSE_EVENT, normalise_id
-from mesh_itk3.itk3.resource import ODS_SYSTEMS
+from mesh_itk3.itk3.message_header import EVENT_SYSTEM, FHIR_ID, RESPONSE_EVENT
+from mesh_itk3.itk3.resource import ODS_SYSTEMS, written_id
 from mesh_itk3.itk3.response_codes import ELEMENTS, RESPONSE_CODES_SYSTEM, ResponseCode
 
 UNREADABLE: Final = "UNREADABLE-IN-ORIGINAL-MESSAGE"
@@ -193,9 +193,7 @@ def _answered(answers: str | None) -> str:
     """The original id as it was written, for many compare it letter by letter; without `urn:uuid:`, which no id may hold."""
     if answers is None:
         return UNREADABLE
-    written = answers.strip()
-    if normalise_id(written) != written.lower():
-        written = written[-len(normalise_id(written)) :]
+    written = written_id(answers)
     return written if FHIR_ID.fullmatch(written) else UNREADABLE
 
 

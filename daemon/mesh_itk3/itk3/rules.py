@@ -3,11 +3,12 @@
 The specification gives no precedence. What reading itself finds comes first: 10009, 20015, the bundle's structure. Then
 what a MessageHeader cannot do without, the handling specification key by key, finer points of the header (so that a
 message of the years before 2.5.0 gets the 10001 that says most about it), known messages, recipients and senders, the
-payload, known documents, replacements.
+payload, known documents.
 
 `waived_in` is the one place that says what each strictness lets pass. `standard` waives what design and samples name, and
 what the profiles forbid but no receiver needs to mind. `lenient` takes what can be read, routed and answered: it refuses
-a message without an id or an event, one that is known, not for us, from nobody we take messages from, or no document.
+a message without an id or an event, with two of them or with two receivers (which one comes first may not decide), one
+that is known, not for us, from nobody we take messages from, or no document.
 """
 
 from __future__ import annotations
@@ -59,9 +60,13 @@ RULES: Final = (
     # What a MessageHeader cannot do without
     _row("20006", "message_header_id_missing", _HEADER, _NEVER, header.id_missing),
     _row("20006", "message_header_id_invalid", "FHIR STU3 id", _NEVER, header.id_invalid),
+    _row("20006", "message_header_id_repeated", _HEADER, _NEVER, profile.id_repeated),
     _row("20006", "event_missing", _HEADER, _NEVER, header.event_missing),
+    _row("20006", "event_repeated", _HEADER, _NEVER, profile.event_repeated),
     _row("20006", "event_system_wrong", _HEADER, _LENIENT, header.event_system_wrong),
     _row("20006", "event_not_taken", _CODES, _NEVER, header.event_not_taken),
+    _row("20006", "receiver_repeated", _HEADER, _NEVER, profile.receiver_repeated),
+    _row("20006", "sender_repeated", _HEADER, _LENIENT, profile.sender_repeated),
     _row("20006", "sender_missing", _HEADER, _LENIENT, header.sender_missing),
     _row("20006", "sender_unresolved", _HEADER, _LENIENT, header.sender_unresolved),
     _row("20006", "timestamp_missing", _HEADER, _LENIENT, header.timestamp_missing),
@@ -129,16 +134,18 @@ RULES: Final = (
     _row("20009", "document_identifier_missing", _DOCUMENT, _STANDARD, profile.document_identifier_missing),
     _row("20009", "composition_not_first", _DOCUMENT, _STANDARD, profile.composition_not_first),
     _row("20009", "document_element_forbidden", _DOCUMENT, _STANDARD, profile.forbidden_in_document),
+    # Never 20014: that says that both documents have been marked void here, which the sender then does on his side.
+    _row("20009", "replacement_names_nothing", "GPCM-SD-039", _LENIENT, payload.replacement_names_nothing),
     _row("20009", "attachment_unreadable", "ITK-Attachment-Binary-1", _LENIENT, attachment.unreadable),
     _row("20004", "attachment_not_approved", _ATTACHMENTS, _LENIENT, attachment.type_not_approved),
     _row("20004", "attachment_content_not_approved", _ATTACHMENTS, _LENIENT, attachment.content_not_approved),
     _row("20005", "attachment_unsupported", _ATTACHMENTS, _LENIENT, attachment.type_unsupported),
     _row("20005", "attachment_content_unsupported", _ATTACHMENTS, _LENIENT, attachment.content_unsupported),
+    _row("20004", "attachment_content_unknown", _ATTACHMENTS, _STANDARD, attachment.content_unknown),
     _row("20004", "attachment_content_differs", _ATTACHMENTS, _STANDARD, attachment.content_differs),
     # For somebody else by what the document says; known already; not to be applied
     _row("20010", "practice_in_document_not_ours", "FHIR-RR-01", _STANDARD, party.practice_without_receiver),
     _row("20010", "practice_in_document_differs", "FHIR-RR-01", _ALWAYS, party.practice_beside_receiver),
     _row("20011", "person_in_document_unknown", _CODE_TEXTS, _NEVER, party.person_in_document_unknown),
     _row("20008", "document_known", "FHIR-RR-05", _NEVER, payload.document_known),
-    _row("20014", "replacement_names_nothing", "GPCM-SD-034, GPCM-SD-039", _LENIENT, payload.replacement_names_nothing),
 )

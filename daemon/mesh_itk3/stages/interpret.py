@@ -14,8 +14,8 @@ from mesh_itk3 import events
 from mesh_itk3.events import Event
 from mesh_itk3.handler import Refuse
 from mesh_itk3.itk3.envelope import Reading
-from mesh_itk3.itk3.message_header import normalise_id
-from mesh_itk3.itk3.owed import is_infrastructure_response_owed
+from mesh_itk3.itk3.message_header import normalise_id, written_id
+from mesh_itk3.itk3.owed import business_flag, infrastructure_flag, is_infrastructure_response_owed
 from mesh_itk3.itk3.response_codes import InfrastructureCode
 from mesh_itk3.itk3.verdict import Verdict, judge, refuse
 from mesh_itk3.lifecycle import Move, State, state_after
@@ -68,7 +68,7 @@ def _interpret_one(world: World, accepted: AcceptedHere, record: MessageRecord) 
     step = _step(world, record, reading, verdict, routed, earlier)
     if verdict.is_positive:
         keep(world, record, reading, raw)
-        _remember(accepted, replace(record, **_identity(reading)))
+        _remember(accepted, replace(record, **_identity(reading, verdict)))
     return Outcome(step, _said(world, record, reading, verdict, step, started))
 
 
@@ -105,7 +105,7 @@ def _verdict(
 def _earlier(world: World, record: MessageRecord, reading: Reading, accepted: AcceptedHere) -> Earlier:
     """Known means accepted, in the same receiving mailbox, from the same Mex-From (design rule 2)."""
     place = (record.key.mailbox_id, record.sender_mailbox_id)
-    header_id, document_id = id_for_ledger(reading.header.message_header_id), _document_id(reading)
+    header_id, document_id = _message_header_id(reading), _document_id(reading)
     message, document = world.ledger.accepted_before(*place, header_id, document_id)
     return Earlier(
         message or accepted.by_message.get((*place, normalise_id(header_id or ""))),
@@ -119,6 +119,11 @@ def _remember(accepted: AcceptedHere, record: MessageRecord) -> None:
         accepted.by_message[(*place, normalise_id(record.message_header_id))] = record
     if record.document_id:
         accepted.by_document[(*place, record.document_id)] = record
+
+
+def _message_header_id(reading: Reading) -> str | None:
+    """As the ledger holds it: with `urn:uuid:` before it, it would be no id, and the message known to nobody."""
+    return id_for_ledger(written_id(reading.header.message_header_id or ""))
 
 
 def _document_id(reading: Reading) -> str | None:
@@ -136,11 +141,11 @@ def _step(
 ) -> Step:
     now = world.clock.now()
     move = Move.ACCEPT if verdict.is_positive else Move.REJECT
-    is_owed = is_infrastructure_response_owed(verdict, reading.header.handling.inf_ack)
+    is_owed = is_infrastructure_response_owed(verdict, infrastructure_flag(verdict, reading.header.handling))
     responses = _written(world, record, reading, verdict) if is_owed else ()
     cannot_be_told = is_owed and answer.is_unanswerable(world, record)
     changes = Changes(
-        **_identity(reading),
+        **_identity(reading, verdict),
         response_code=verdict.code,
         handler=routed.name if routed else None,
         warnings=verdict.warnings,
@@ -171,17 +176,17 @@ def _reason(verdict: Verdict, routed: Routed | None) -> Reason | None:
     return Reason.VERDICT if routed is None else Reason.HANDLER_REFUSED
 
 
-def _identity(reading: Reading) -> Changes:
-    """What a message calls itself, as far as it could be read."""
+def _identity(reading: Reading, verdict: Verdict) -> Changes:
+    """What a message calls itself and asks for, as far as it could be read."""
     header = reading.header
     document = reading.envelope.document if reading.envelope else None
     return Changes(
-        message_header_id=id_for_ledger(header.message_header_id),
+        message_header_id=_message_header_id(reading),
         event_code=id_for_ledger(header.event_code),
         document_id=_document_id(reading),
         is_replacement=document is not None and document.is_replacement,
-        bus_ack_requested=header.handling.bus_ack,
-        inf_ack_requested=header.handling.inf_ack,
+        bus_ack_requested=business_flag(verdict, header.handling),
+        inf_ack_requested=infrastructure_flag(verdict, header.handling),
     )
 
 
@@ -226,7 +231,7 @@ def _wait_for_handler(world: World, record: MessageRecord) -> Outcome[Step]:
 
 
 def _said(world: World, record: MessageRecord, reading: Reading, verdict: Verdict, step: Step, started: float) -> Said:
-    named = {**ids(record, reading.header.message_header_id), "stage": STAGE, "response_code": verdict.code}
+    named = {**ids(record, _message_header_id(reading)), "stage": STAGE, "response_code": verdict.code}
     done = {
         **named,
         "outcome": _outcome(verdict),

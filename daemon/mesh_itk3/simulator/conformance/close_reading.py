@@ -15,6 +15,7 @@ from lxml import etree
 
 from mesh_itk3.simulator.conformance.case import Answer
 from mesh_itk3.simulator.conformance.codes import CODES, Published
+from mesh_itk3.simulator.conformance.private import holds_any
 from mesh_itk3.simulator.correspondence import Received
 from mesh_itk3.simulator.response_reader import UNREADABLE
 
@@ -221,8 +222,7 @@ def _says_where(look: Look) -> bool:
 
 
 def _holds_nothing_private(look: Look) -> bool:
-    text = look.raw.decode("utf-8").lower()
-    return not any(each.lower() in text for each in look.asked.private)
+    return not holds_any(look.raw.decode("utf-8"), look.asked.private)
 
 
 def _comes_as_mesh_message(look: Look) -> bool:

@@ -9,6 +9,8 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import cache
+from importlib import resources
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Final, TypeVar
@@ -65,6 +67,9 @@ def document_of(results: Sequence[Result], facts: Facts) -> dict[str, Any]:
         "checks": [{"name": check.name, "says": check.says, "source": check.source} for check in CHECKS],
         "practices": [_practice(setup.name, results) | {"shows": setup.shows} for setup in SETUPS],
         "requirements": _requirements(results),
+        "partly": {
+            name: missing for name, missing in partly().items() if any(name in each.case.requirements for each in results)
+        },
         "cases": [_case(result) for result in results],
     }
 
@@ -76,6 +81,13 @@ def _practice(name: str, results: Sequence[Result]) -> dict[str, Any]:
         "configuration": f"practices/{name}/mesh-itk3.toml" if ran else None,
         "log": f"practices/{name}/daemon.log" if ran else None,
     }
+
+
+@cache
+def partly() -> Mapping[str, str]:
+    """Requirements of which the program does only some, with what is missing; docs/conformance.md is made of the same."""
+    missing: dict[str, str] = orjson.loads(resources.files(__package__).joinpath("partly.json").read_bytes())
+    return missing
 
 
 def _requirements(results: Sequence[Result]) -> dict[str, list[dict[str, str]]]:

@@ -14,9 +14,9 @@ from mesh_itk3.simulator.conformance.case import Case, Decision, Letter, Message
 from mesh_itk3.simulator.conformance.judge import Observed, Sent
 from mesh_itk3.simulator.conformance.mesh import Mesh
 from mesh_itk3.simulator.conformance.practice import Practice
+from mesh_itk3.simulator.conformance.private import private_words
 from mesh_itk3.simulator.correspondence import Received
 from mesh_itk3.simulator.hospital import Hospital
-from mesh_itk3.simulator.patients import EDITH, SimulatedPatient
 from mesh_itk3.simulator.response_reader import header_id_of
 
 GIVE_UP_AFTER_S: Final = 60.0
@@ -214,21 +214,10 @@ class CasePlay:
             latest=datetime.now(UTC) + CLOCK_TOLERANCE,
             practice_mailbox_id=self.practice.setup.mailbox_id,
             practice_ods=self.practice.setup.ods_code,
-            private=private_words(self.case),
+            private=private_words(self.case, bodies.values()),
             problems=tuple(self.problems),
         )
 
 
 def _id_in(message: Message, body: bytes) -> str | None:
     return header_id_of(body) if isinstance(message.content, Sample) else None
-
-
-def private_words(case: Case) -> tuple[str, ...]:
-    """Of the patients in this case's letters: what no response may hold."""
-    letters = [step.action.content for step in case.steps if isinstance(step.action, Message)]
-    patients: list[SimulatedPatient] = [each.changes.get("patient", EDITH) for each in letters if isinstance(each, Letter)]
-    words = [
-        (patient.nhs_number, patient.family_name, *patient.given_names, patient.date_of_birth.isoformat())
-        for patient in patients
-    ]
-    return tuple(dict.fromkeys(word for one in words for word in one))

@@ -56,6 +56,8 @@ PARTIES: Final = (
          (accepted(letter("ITK009D"), *BOTH),), ()),
     Case("sender-not-authorised", "A sender whose MESH mailbox is not on the list: 20012.", "closed",
          (refused(letter("ITK009D"), "20012"),), (_SHOULD,)),
+    Case("sender-not-authorised-to-stand-in", "Addressing it to V81999 frees no sender from the list: 20012.", "closed",
+         (refused(letter("ITK009D", receiver_ods="V81999"), "20012"),), (_SHOULD,)),
     Case("sender-not-authorised-by-look-up", "Where MESH finds the practice by the patient, the list does not count: taken.",
          "closed", (accepted(letter("ITK003D"), *BOTH),), ()),
 )  # fmt: skip
@@ -64,6 +66,7 @@ _GIF: Final = "R0lGODlhAQABAIAAAAAAAP///yH5BAEAAAAALAAAAAABAAEAAAIBRAA7"
 _PNG: Final = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNkYPhfDwAChwGA60e6kgAAAABJRU5ErkJggg=="
 _PROGRAM: Final = "TVqQAAMAAAAEAAAA//8AALgAAAAAAAAAQAAAAAAAAAA="
 _TEXT: Final = "RGVhciBjb2xsZWFndWUsIHNlZSBhYm92ZS4="
+_ODD_TEXT: Final = "RGVhciBjb2xsZWFndWUsIHNlZSCBYm92ZS4="
 _ATTACHED: Final = ("FHIR-HA-01", "FHIR-HA-01/2")
 
 ATTACHMENTS: Final = (
@@ -77,6 +80,9 @@ ATTACHMENTS: Final = (
          (accepted(letter("ITK007C", attachment("image/png", _PNG)), *BOTH, attachments=1),), _ATTACHED),
     Case("attachment-text", "A plain text: taken and filed.", "standard",
          (accepted(letter("ITK007C", attachment("text/plain; charset=utf-8", _TEXT)), *BOTH, attachments=1),), _ATTACHED),
+    Case("attachment-odd-byte", "A plain text with a byte of no character set: taken and filed, with a warning.", "standard",
+         (accepted(letter("ITK007C", attachment("text/plain", _ODD_TEXT)), *BOTH, attachments=1,
+                   warnings=("attachment_content_unknown",)),), _ATTACHED),
     Case("attachment-other-type", "A PNG that calls itself a PDF, both approved: taken, with a warning.", "standard",
          (accepted(letter("ITK007C", attachment("application/pdf", _PNG)), *BOTH, attachments=1,
                    warnings=("attachment_content_differs",)),), _ATTACHED),
@@ -89,9 +95,9 @@ RULES: Final = (
          (refused(letter("ITK007C", business_requested=False), "10008"),), (_SHOULD, "GPCM-SD-040", "GPCM-SD-041")),
     Case("flag-required-other-payload", "The same flag on a payload whose guide does not want it: taken.", "standard",
          (accepted(letter("ITK003D", business_requested=False), "20013"),), ()),
-    Case("replacement-of-nothing", "A replacement that does not say what it replaces: 20014.", "standard",
+    Case("replacement-of-nothing", "A replacement that does not say what it replaces: 20009.", "standard",
          (refused(letter("ITK003D", drop("<targetIdentifier>.*?</targetIdentifier>"),
-                         replaces="0ddba11c-0000-4000-8000-000000000006"), "20014"),), (_SHOULD,)),
+                         replaces="0ddba11c-0000-4000-8000-000000000006"), "20009"),), (_SHOULD,)),
 )  # fmt: skip
 
 FULL_ACKNOWLEDGEMENT: Final = (

@@ -12,6 +12,7 @@ _INVALID: Final = ("GPCM-SD-040", "GPCM-SD-041", "GPCM-SD-042")
 _UNREADABLE: Final = "ITK3-UNNUMBERED-08"
 _RECIPIENT: Final = ("FHIR-RR-01", "FHIR-RR-01/1")
 _SENDER: Final = '<sender><reference value="[^"]*"/></sender>'
+_NOBODY: Final = '<receiver><reference value="urn:uuid:0ddba11c"/></receiver>'
 
 CASES: Final = (
     Case("header-id-missing", "A MessageHeader without id: 20006, which names it by the fixed string.", "standard",
@@ -56,6 +57,16 @@ CASES: Final = (
          (refused(letter(receiver_ods="B99999"), "20002"),), (_SHOULD, *_RECIPIENT)),
     Case("receiver-elsewhere-not-asked", "Addressed elsewhere, and no response is wanted: none goes out.", "standard",
          (refused(letter(receiver_ods="B99999", infrastructure_requested=False), None),), (*_RECIPIENT, "FHIR-RR-01/NB")),
+    *(
+        Case(f"receiver-twice-{order}", f"Two receivers, {order.replace('-', ' ')}: 20006.", "standard",
+             (refused(letter("ITK003D", rewrite("<receiver>.*?</receiver>", receivers)), "20006"),), (_SHOULD,))
+        for order, receivers in (("ours-first", "\\g<0>" + _NOBODY), ("ours-second", _NOBODY + "\\g<0>"))
+    ),
+    Case("header-id-twice", "Two ids in one MessageHeader: 20006, which answers to the first.", "standard",
+         (refused(letter("ITK003D", rewrite('(?<=<MessageHeader>)<id value="[^"]*"/>', '\\g<0><id value="0ddba11c"/>')), "20006"),),
+         (_SHOULD,)),
+    Case("sender-twice", "Two senders: 20006.", "standard",
+         (refused(letter("ITK003D", rewrite(_SENDER, "\\g<0>\\g<0>")), "20006"),), (_SHOULD,)),
     Case("receiver-also-served", "Addressed to an organisation that this mailbox also answers for.", "standard",
          (accepted(letter(receiver_ods="A81002"), *BOTH),), ("FHIR-RR-01",)),
     Case("receiver-not-known-to-sender", "Addressed to V81999, which stands for a practice that is not known.", "standard",

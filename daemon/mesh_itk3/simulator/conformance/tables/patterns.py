@@ -19,7 +19,7 @@ from mesh_itk3.simulator.conformance.case import (
     message,
     refused,
 )
-from mesh_itk3.simulator.conformance.edits import drop, key, swap
+from mesh_itk3.simulator.conformance.edits import drop, key, rewrite, swap
 
 _MOST_TWO: Final = "ITK3-UNNUMBERED-07"
 _ENDS: Final = "ITK3-UNNUMBERED-06"
@@ -52,6 +52,10 @@ DUPLICATES: Final = (
          "standard",
          (accepted(letter(seed="differs"), *BOTH),
           refused(letter(seed="differs", coded=False), "20007", repeats=0, has_differing_bytes=True)), _DUPLICATE),
+    Case("duplicate-message-urn", "The same id with urn:uuid: before it: 20007, filed once.", "standard",
+         (accepted(letter(seed="urn"), *BOTH),
+          refused(letter("ITK003D", rewrite('(?<=<MessageHeader>)<id value="', "\\g<0>urn:uuid:"), seed="urn"), "20007", repeats=0,
+                  has_differing_bytes=True)), _DUPLICATE),
     Case("duplicate-document", "The same document in another message: 20008, filed once.", "standard",
          (accepted(letter(seed="document"), *BOTH),
           refused(letter(seed="document", header_id="0ddba11c-0000-4000-8000-000000000001"), "20008", repeats=0,

@@ -39,7 +39,7 @@ def _cases() -> Iterator[Case]:
         yield _case(file, f"Official sample {file}: 20013 in standard; a person decides.", workflow_id, "awaiting_decision",
                     Answer("20013", sender_reference=_REFERENCES.get(file, "None")))  # fmt: skip
     file = "send-document/oc_consultation_report_consent.xml"
-    yield _case(file, f"Official sample {file}, whose document cannot be read as a letter: 20009.", "GPFED_CONSULT_REPORT",
+    yield _case(file, f"Official sample {file}, whose Composition names no Patient of the message (patient_unreachable): 20009.", "GPFED_CONSULT_REPORT",
                 "rejected", Answer("20009", sender_reference=_REFERENCES[file]))  # fmt: skip
     for file, workflow_id, names_message in (
         ("not-well-formed/engage_william_smith_meds.block1.xml", "DIGMED_EMG_MED", False),

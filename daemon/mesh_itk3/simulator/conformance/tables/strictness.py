@@ -22,18 +22,19 @@ def _three(
     *codes: str | None,
     workflow_id: str | None = None,
     answers: tuple[str, ...] = BOTH,
+    when_taken: tuple[str, ...] = BOTH,
 ) -> Iterator[Case]:
     """`codes` for strict, standard, lenient; None: it is taken, and the rule that it breaks stands in the record.
 
     The three are the same bytes. `answers`: what comes where it is taken; none, where nothing is asked for, which holds for
-    a refusal too.
+    a refusal too. `when_taken`: the same, where that holds for no refusal.
     """
     same = replace(content, seed=name, changes={"source_endpoint": HOSPITAL_MAILBOX} | dict(content.changes))
     sent = message(same, workflow_id)
     for level, code in zip(_LEVELS, codes, strict=True):
         unheard = "" if answers else ", which nobody wants to hear"
         outcome = f"{level} refuses it: {code}{unheard}." if code else f"{level} takes it, and records the deviation."
-        step = refused(sent, code if answers else None) if code else accepted(sent, *answers, warnings=(rule,))
+        step = refused(sent, code if answers else None) if code else accepted(sent, *(answers and when_taken), warnings=(rule,))
         yield Case(f"{name}-{level}", f"{shows}: {outcome}", level, (step,), ("RC-HS-02",) if code else ())
 
 
@@ -104,6 +105,9 @@ def _of_the_guides() -> Iterator[Case]:
 
 
 def _waived_by_lenient() -> Iterator[Case]:
+    yield from _three("no-flags", "Both flags are missing, which asks for nothing where it is taken",
+                      letter(infrastructure_requested=None, business_requested=None),
+                      "inf_ack_missing", "10001", "10001", None, when_taken=())  # fmt: skip
     yield from _three("no-definition", "MessageDefinition is missing", letter(definition=None),
                       "message_definition_missing", "10001", "10001", None)  # fmt: skip
     yield from _three("unknown-definition", "A MessageDefinition that nobody has heard of",
