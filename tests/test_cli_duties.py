@@ -38,7 +38,7 @@ def defer(place, mesh_message_id, *, hours_ago, **changes):
     """A message that has waited for a person so long."""
     key = take(place, mesh_message_id, State.ACCEPTED)
     at = datetime.now(UTC) - timedelta(hours=hours_ago)
-    marks = Changes(reason="date_of_birth_differs", deferred_at=at, **changes)
+    marks = Changes(deferred_at=at, **{"reason": "date_of_birth_differs", **changes})
     with place.ledger() as ledger:
         entry = an_entry("dispatch", "awaiting_decision")
         ledger.apply([Step(key, State.ACCEPTED, State.AWAITING_DECISION, entry, marks)])
@@ -95,6 +95,13 @@ def test_the_deadline_is_the_configured_one_and_what_is_then_decided_is_said(pla
     (row,) = owed(place)
     assert row["hours_left"] == pytest.approx(10, abs=0.2)
     assert row["to_do"].endswith("; at the deadline 30003 is decided")
+
+
+def test_no_decision_is_announced_for_the_deadline_where_no_register_could_answer(place):
+    place.configure(decisions={"at_deadline": "30002"})
+    defer(place, "M1", hours_ago=1, reason="no_register")
+    deliver(place, "M1")
+    assert owed(place)[0]["to_do"] == "Read the letter, then mesh-itk3 respond M1 CODE --by WHO"
 
 
 def test_whether_the_sender_asked_is_said_and_a_decision_waits_either_way(place):

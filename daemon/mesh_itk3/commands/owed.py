@@ -79,7 +79,8 @@ def _message(record: MessageRecord, registry: Registry, deadlines: Deadlines, no
 
 
 def _to_decide(record: MessageRecord, deadlines: Deadlines) -> str:
-    by_itself = f"; at the deadline {deadlines.at_deadline} is decided" if deadlines.at_deadline else ""
+    code = deadlines.code_for(record.reason)
+    by_itself = f"; at the deadline {code} is decided" if code else ""
     return f"Read the letter, then mesh-itk3 respond {record.key.mesh_message_id} CODE --by WHO{by_itself}"
 
 
