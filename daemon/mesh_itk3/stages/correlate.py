@@ -104,7 +104,8 @@ def _response(world: World, record: MessageRecord) -> Found:
         return Found(None, Reason.NOT_A_RESPONSE, message_header_id=reading.header.message_header_id)
     ours = _answered(world, record, response)
     is_left = ours is None and world.practices[record.key.mailbox_id].leaves_uncorrelated
-    is_asked = not is_left and _asks_for_a_response(response) and not _is_answered(world, record, response)
+    is_open = not _has_ended(world, ours) and not _is_answered(world, record, response)
+    is_asked = not is_left and _asks_for_a_response(response) and is_open
     owed = answer.write(world, record, reading.header, InfrastructureCode.SUCCESS) if is_asked else ()
     return Found(
         ours=ours,
@@ -137,6 +138,16 @@ def _asks_for_a_response(response: ResponseReading) -> bool:
     counts as not asked here, and an infrastructure response is never answered.
     """
     return response.level == "business" and response.inf_ack is True and id_for_ledger(response.message_header_id) is not None
+
+
+def _has_ended(world: World, ours: ResponseRecord | None) -> bool:
+    """What it answers is our 20013 to a response of theirs, or has had a response that we answered. Else whoever answers
+    each of our answers with a new business response would be answered for ever.
+    """
+    answered = world.ledger.get(ours.key) if ours else None
+    if ours is None or answered is None:
+        return False
+    return answered.kind is Kind.RESPONSE or any(each.accepted_at for each in world.ledger.answers_to([ours.local_id]))
 
 
 def _is_answered(world: World, record: MessageRecord, response: ResponseReading) -> bool:
