@@ -174,6 +174,25 @@ def test_status_names_what_somebody_has_to_see_until_they_have(place):
     assert "nothing needs a person" in place.run("status").stdout
 
 
+def test_status_names_the_answers_that_match_nothing_until_somebody_has_seen_them(place):
+    for name, code, reason in (("A1", None, Reason.NOT_A_RESPONSE), ("A2", "20006", Reason.ANSWERS_NOTHING)):
+        with place.ledger() as ledger:
+            received = a_received(name)
+            ledger.record_received(received, an_entry("collect", "received"))
+            marks = Changes(kind=Kind.RESPONSE, response_code=code, reason=reason, sender_not_told=True)
+            ledger.apply([Step(received.key, State.RECEIVED, State.UNCORRELATED, an_entry("correlate", "uncorrelated"), marks)])
+    status = place.json("status")
+    assert [(one["mesh_message_id"], one["response_code"]) for one in status["unmatched_answers"]] == [("A1", None), ("A2", "20006")]
+    assert status["sender_not_told"] == []
+    text = place.run("status").stdout
+    assert f"no response that can be read, on a response workflow: A1 in {MAILBOX}" in text
+    assert f"negative response 20006 to nothing that we sent: A2 in {MAILBOX}" in text
+    assert [(row["is_unmatched"], row["sender_not_told"]) for row in place.json("messages")["messages"]] == [(True, False)] * 2
+    for name in ("A1", "A2"):
+        assert place.run("seen", name, "--by", "Jo").returncode == 0
+    assert place.json("status")["unmatched_answers"] == []
+
+
 def test_status_lists_so_many_that_a_screen_holds_them_and_counts_the_rest(place):
     for number in range(25):
         refuse(place, f"M{number}", sender_not_told=True)

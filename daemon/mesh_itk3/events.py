@@ -262,6 +262,18 @@ RESPONSE_REFUSED = Event(
     "The other side refused a response of ours with a negative infrastructure response.",
     "See `response_code`; tell the sender another way, then `mesh-itk3 seen ID --by WHO`.",
 )
+ANSWER_UNREADABLE = Event(
+    "answer.unreadable",
+    "error",
+    "What came on a response workflow is no readable response: a letter, or damaged. It is kept, and never answered.",
+    "`mesh-itk3 trace ID` names the file: look at it, tell the sender another way, then `mesh-itk3 seen ID --by WHO`.",
+)
+ANSWER_UNMATCHED = Event(
+    "answer.unmatched",
+    "error",
+    "A negative response came that names nothing we sent: something was refused, and it cannot be told what.",
+    "See `response_code`; ask the sender what they refused, then `mesh-itk3 seen ID --by WHO`.",
+)
 FOREIGN_LEFT = Event("foreign.left", "debug", "A message on a workflow that is not ours was left in MESH unread.")
 HANDLER_SAID = Event("handler.said", "info", "A line of a handler's own.")
 

@@ -15,7 +15,7 @@ from mesh_itk3.commands.one_message import MOST_LISTED
 from mesh_itk3.commands.opened import existing_ledger, read_settings
 from mesh_itk3.commands.rows import response_row
 from mesh_itk3.lifecycle import State
-from mesh_itk3.ports import Ledger, MailboxState, MessageKey, Overview, ResponseRecord
+from mesh_itk3.ports import Ledger, MailboxState, MessageKey, MessageRecord, Overview, ResponseRecord
 from mesh_itk3.registry import Found, Registry, registry_of
 from mesh_itk3.settings import Settings
 
@@ -48,8 +48,9 @@ def overall(settings: Settings, registry: Registry, ledger: Ledger, now: datetim
         "responses": _totals(overview.responses),
         **{state.value: _waiting(overview, state, now) for state in NEEDS_A_PERSON},
         "overdue_decisions": _overdue_decisions(settings, ledger, now),
-        "sender_not_told": [_key(each.key) for each in unseen.messages if each.sender_not_told],
+        "sender_not_told": [_key(each.key) for each in unseen.messages if each.sender_not_told and not each.is_unmatched],
         "differing_duplicates": [_key(each.key) for each in unseen.messages if each.differs_from_first],
+        "unmatched_answers": [_unmatched(each) for each in unseen.messages if each.is_unmatched],
         "failed_responses": [_failed(each) for each in unseen.responses],
         "handlers": [_handler(found) for found in registry.all],
     }
@@ -91,6 +92,10 @@ def _overdue_decisions(settings: Settings, ledger: Ledger, now: datetime) -> int
     rules = settings.decisions.rules
     waiting = ledger.waiting([State.AWAITING_DECISION])
     return sum(rules.ends_at(record.deferred_at or record.received_at) <= now for record in waiting)
+
+
+def _unmatched(answer: MessageRecord) -> dict[str, Any]:
+    return {**_key(answer.key), "response_code": answer.response_code, "reason": answer.reason}
 
 
 def _failed(response: ResponseRecord) -> dict[str, Any]:
@@ -180,6 +185,7 @@ def _unseen(document: Mapping[str, Any]) -> Iterator[str]:
     stands = [
         *(f"refused, and its sender not told: {_named(one)}" for one in document["sender_not_told"]),
         *(f"duplicate {_named(one)} differs from its first" for one in document["differing_duplicates"]),
+        *(_said_of_unmatched(one) for one in document["unmatched_answers"]),
         *(
             f"{one['level']} response {one['response_code']} to {_named(one)}: {one['reason'] or one['state']}"
             for one in document["failed_responses"]
@@ -190,6 +196,12 @@ def _unseen(document: Mapping[str, Any]) -> Iterator[str]:
         yield f"and {len(stands) - MOST_LISTED} more: mesh-itk3 status --json"
     if stands:
         yield "    mesh-itk3 trace ID, then mesh-itk3 seen ID --by WHO"
+
+
+def _said_of_unmatched(one: Mapping[str, Any]) -> str:
+    if one["response_code"] is None:
+        return f"no response that can be read, on a response workflow: {_named(one)}"
+    return f"negative response {one['response_code']} to nothing that we sent: {_named(one)}"
 
 
 def _named(one: Mapping[str, Any]) -> str:
