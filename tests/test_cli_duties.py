@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -146,6 +147,56 @@ def test_a_message_that_is_parked_still_owes_an_answer(place):
     assert (row["kind"], row["mesh_message_id"], row["level"], row["reason"]) == ("parked", "M1", "business", "handler_failed")
 
 
+def stand(place, mesh_message_id, state, *, minutes_ago, reason=None, kind=Kind.MESSAGE, **changes):
+    """A message that is here, acknowledged, and has not got on for so long."""
+    at = datetime.now(UTC) - timedelta(minutes=minutes_ago)
+    received = replace(a_received(mesh_message_id), received_at=at, kind=kind)
+    with place.ledger() as ledger:
+        ledger.record_received(received, an_entry("collect", "received"))
+        ledger.record_acknowledged([received.key], at)
+        if state is State.ACCEPTED:
+            accepted = replace(an_entry("interpret", "accepted"), at=at)
+            ledger.apply([Step(received.key, State.RECEIVED, state, accepted, Changes(handler="gone", **changes))])
+        ledger.apply([Step(received.key, state, state, an_entry("interpret", "waits"), Changes(reason=reason))])
+
+
+def test_what_is_here_and_not_judged_after_a_quarter_of_an_hour_is_listed_and_needs_somebody(place):
+    stand(place, "M1", State.RECEIVED, minutes_ago=3 * 24 * 60, reason=Reason.HANDLER_GONE)
+    stand(place, "M2", State.RECEIVED, minutes_ago=20)
+    stand(place, "M3", State.RECEIVED, minutes_ago=5)
+    stand(place, "R1", State.RECEIVED, minutes_ago=16, kind=Kind.RESPONSE)
+    rows = owed(place)
+    assert [(row["mesh_message_id"], row["kind"], row["level"]) for row in rows] == [
+        ("M1", "unjudged", "infrastructure"),
+        ("M2", "unjudged", "infrastructure"),
+        ("R1", "unjudged", "infrastructure"),
+    ]
+    assert [row["is_asked"] for row in rows] == [True, True, False]
+    assert rows[0]["to_do"].startswith("Install, enable or repair its handler")
+    assert rows[1]["to_do"].startswith("See that the daemon runs")
+    status = place.json("status")["unfinished"]
+    assert (status["count"], status["oldest_at"]) == (3, rows[0]["since"])
+    assert "stands still: 3 messages, the oldest since 3 days" in place.run("status").stdout
+
+
+def test_what_is_accepted_and_stands_still_is_listed_even_where_no_answer_is_owed(place):
+    stand(place, "M1", State.ACCEPTED, minutes_ago=60, reason=Reason.HANDLER_GONE, bus_ack_requested=False)
+    stand(place, "M2", State.ACCEPTED, minutes_ago=5, bus_ack_requested=False)
+    (row,) = owed(place)
+    assert (row["mesh_message_id"], row["kind"], row["is_asked"]) == ("M1", "waiting", False)
+    assert place.json("status")["unfinished"]["count"] == 1
+
+
+def test_a_decision_that_is_just_made_does_not_stand_still(place):
+    key = defer(place, "M1", hours_ago=50)
+    deliver(place, "M1")
+    made = Changes(decision_code="30003", decided_by="Jo", decided_at=datetime.now(UTC), reason=None)
+    with place.ledger() as ledger:
+        ledger.apply([Step(key, State.AWAITING_DECISION, State.ACCEPTED, an_entry("respond", "decided"), made)])
+    assert owed(place) == []
+    assert place.json("status")["unfinished"] == {"count": 0, "oldest_at": None, "oldest_age_s": None}
+
+
 def test_owed_is_filtered_by_mailbox(place):
     defer(place, "M1", hours_ago=1)
     assert owed(place, "--mailbox", "X26OTHER") == []
@@ -182,7 +233,10 @@ def test_status_names_the_answers_that_match_nothing_until_somebody_has_seen_the
             marks = Changes(kind=Kind.RESPONSE, response_code=code, reason=reason, sender_not_told=True)
             ledger.apply([Step(received.key, State.RECEIVED, State.UNCORRELATED, an_entry("correlate", "uncorrelated"), marks)])
     status = place.json("status")
-    assert [(one["mesh_message_id"], one["response_code"]) for one in status["unmatched_answers"]] == [("A1", None), ("A2", "20006")]
+    assert [(one["mesh_message_id"], one["response_code"]) for one in status["unmatched_answers"]] == [
+        ("A1", None),
+        ("A2", "20006"),
+    ]
     assert status["sender_not_told"] == []
     text = place.run("status").stdout
     assert f"no response that can be read, on a response workflow: A1 in {MAILBOX}" in text

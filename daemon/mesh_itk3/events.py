@@ -109,8 +109,10 @@ HANDLER_LOADED = Event("handler.loaded", "info", "A handler was found and takes 
 HANDLER_UNAVAILABLE = Event(
     "handler.unavailable",
     "error",
-    "The handler of this workflow is disabled or broken; its messages stay in MESH.",
-    "Repair or enable the handler, or uninstall it; MESH gives up after five days.",
+    "The handler of this workflow is disabled, broken or gone. Its messages stay in MESH; those that are here already (with"
+    " `state`) are kept here and wait for it.",
+    "Repair, enable or install the handler: all of them then go on. MESH gives up what it has after five days; what is here"
+    " waits for ever, in `mesh-itk3 owed`.",
 )
 REGISTER_UNUSABLE = Event(
     "register.unusable",

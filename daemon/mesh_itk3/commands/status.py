@@ -13,6 +13,7 @@ from mesh_itk3.adapters.ledger import schema_revision
 from mesh_itk3.commands.console import Exit, counted, instant, print_json, print_table, say, shown
 from mesh_itk3.commands.one_message import MOST_LISTED
 from mesh_itk3.commands.opened import existing_ledger, read_settings
+from mesh_itk3.commands.owed import UNFINISHED, is_unfinished, unfinished_since
 from mesh_itk3.commands.rows import response_row
 from mesh_itk3.lifecycle import State
 from mesh_itk3.ports import Ledger, MailboxState, MessageKey, MessageRecord, Overview, ResponseRecord
@@ -47,6 +48,7 @@ def overall(settings: Settings, registry: Registry, ledger: Ledger, now: datetim
         "messages": _totals(overview.messages),
         "responses": _totals(overview.responses),
         **{state.value: _waiting(overview, state, now) for state in NEEDS_A_PERSON},
+        "unfinished": _unfinished(ledger, now),
         "overdue_decisions": _overdue_decisions(settings, ledger, now),
         "sender_not_told": [_key(each.key) for each in unseen.messages if each.sender_not_told and not each.is_unmatched],
         "differing_duplicates": [_key(each.key) for each in unseen.messages if each.differs_from_first],
@@ -80,6 +82,16 @@ def _totals(counts: Mapping[tuple[str, Any], int]) -> dict[str, int]:
 def _waiting(overview: Overview, state: State, now: datetime) -> dict[str, Any]:
     count = sum(n for (_, one), n in overview.messages.items() if one is state)
     oldest = min((at for (_, one), at in overview.oldest_waiting.items() if one is state), default=None)
+    return _oldest(count, oldest, now)
+
+
+def _unfinished(ledger: Ledger, now: datetime) -> dict[str, Any]:
+    """What is ours and stands still: received and not judged, or accepted and not dealt with."""
+    since = [unfinished_since(record) for record in ledger.waiting(UNFINISHED) if is_unfinished(record, now)]
+    return _oldest(len(since), min(since, default=None), now)
+
+
+def _oldest(count: int, oldest: datetime | None, now: datetime) -> dict[str, Any]:
     age_s = None if oldest is None else max(0, int((now - oldest).total_seconds()))
     return {"count": count, "oldest_at": instant(oldest), "oldest_age_s": age_s}
 
@@ -174,6 +186,11 @@ def _needs(document: Mapping[str, Any]) -> Iterator[str]:
     if parked["count"]:
         lines.append(f"parked: {counted(parked['count'], 'message')}, the oldest since {_age(parked['oldest_age_s'])}")
         lines.append("    mesh-itk3 messages --state parked, then mesh-itk3 trace ID")
+    if (unfinished := document["unfinished"])["count"]:
+        lines.append(
+            f"stands still: {counted(unfinished['count'], 'message')}, the oldest since {_age(unfinished['oldest_age_s'])}"
+        )
+        lines.append("    mesh-itk3 owed says why")
     lines += _unseen(document)
     if owed := document["responses"].get("owed"):
         lines.append(f"still to be sent: {counted(owed, 'response')}")

@@ -55,7 +55,8 @@ def _dispatch_one(world: World, record: MessageRecord) -> Outcome[Step]:
     routed = world.routes.by_name(record.handler) if record.handler else None
     if routed is None:
         outcome = later(world, record, STAGE, Reason.HANDLER_GONE, WAIT_FOR_HANDLER, attempts=record.attempts)
-        said = {**ids(record), "handler": record.handler, "reason": Reason.HANDLER_GONE}
+        waits = {"stage": STAGE, "outcome": "waits", "state": record.state, "reason": Reason.HANDLER_GONE}
+        said = {**ids(record), "handler": record.handler, **waits}
         return Outcome(outcome.step, ((events.HANDLER_UNAVAILABLE, said),))
     reading, raw = read(world, record)
     message = message_for_handler(world, record, reading, raw, record.warnings)
