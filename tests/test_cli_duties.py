@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -38,7 +39,7 @@ def defer(place, mesh_message_id, *, hours_ago, **changes):
     """A message that has waited for a person so long."""
     key = take(place, mesh_message_id, State.ACCEPTED)
     at = datetime.now(UTC) - timedelta(hours=hours_ago)
-    marks = Changes(reason="date_of_birth_differs", deferred_at=at, **changes)
+    marks = Changes(deferred_at=at, **{"reason": "date_of_birth_differs", **changes})
     with place.ledger() as ledger:
         entry = an_entry("dispatch", "awaiting_decision")
         ledger.apply([Step(key, State.ACCEPTED, State.AWAITING_DECISION, entry, marks)])
@@ -97,6 +98,13 @@ def test_the_deadline_is_the_configured_one_and_what_is_then_decided_is_said(pla
     assert row["to_do"].endswith("; at the deadline 30003 is decided")
 
 
+def test_no_decision_is_announced_for_the_deadline_where_no_register_could_answer(place):
+    place.configure(decisions={"at_deadline": "30002"})
+    defer(place, "M1", hours_ago=1, reason="no_register")
+    deliver(place, "M1")
+    assert owed(place)[0]["to_do"] == "Read the letter, then mesh-itk3 respond M1 CODE --by WHO"
+
+
 def test_whether_the_sender_asked_is_said_and_a_decision_waits_either_way(place):
     defer(place, "M1", hours_ago=1, bus_ack_requested=False)
     defer(place, "M2", hours_ago=1, bus_ack_requested=True)
@@ -139,6 +147,56 @@ def test_a_message_that_is_parked_still_owes_an_answer(place):
     assert (row["kind"], row["mesh_message_id"], row["level"], row["reason"]) == ("parked", "M1", "business", "handler_failed")
 
 
+def stand(place, mesh_message_id, state, *, minutes_ago, reason=None, kind=Kind.MESSAGE, **changes):
+    """A message that is here, acknowledged, and has not got on for so long."""
+    at = datetime.now(UTC) - timedelta(minutes=minutes_ago)
+    received = replace(a_received(mesh_message_id), received_at=at, kind=kind)
+    with place.ledger() as ledger:
+        ledger.record_received(received, an_entry("collect", "received"))
+        ledger.record_acknowledged([received.key], at)
+        if state is State.ACCEPTED:
+            accepted = replace(an_entry("interpret", "accepted"), at=at)
+            ledger.apply([Step(received.key, State.RECEIVED, state, accepted, Changes(handler="gone", **changes))])
+        ledger.apply([Step(received.key, state, state, an_entry("interpret", "waits"), Changes(reason=reason))])
+
+
+def test_what_is_here_and_not_judged_after_a_quarter_of_an_hour_is_listed_and_needs_somebody(place):
+    stand(place, "M1", State.RECEIVED, minutes_ago=3 * 24 * 60, reason=Reason.HANDLER_GONE)
+    stand(place, "M2", State.RECEIVED, minutes_ago=20)
+    stand(place, "M3", State.RECEIVED, minutes_ago=5)
+    stand(place, "R1", State.RECEIVED, minutes_ago=16, kind=Kind.RESPONSE)
+    rows = owed(place)
+    assert [(row["mesh_message_id"], row["kind"], row["level"]) for row in rows] == [
+        ("M1", "unjudged", "infrastructure"),
+        ("M2", "unjudged", "infrastructure"),
+        ("R1", "unjudged", "infrastructure"),
+    ]
+    assert [row["is_asked"] for row in rows] == [True, True, False]
+    assert rows[0]["to_do"].startswith("Install, enable or repair its handler")
+    assert rows[1]["to_do"].startswith("See that the daemon runs")
+    status = place.json("status")["unfinished"]
+    assert (status["count"], status["oldest_at"]) == (3, rows[0]["since"])
+    assert "stands still: 3 messages, the oldest since 3 days" in place.run("status").stdout
+
+
+def test_what_is_accepted_and_stands_still_is_listed_even_where_no_answer_is_owed(place):
+    stand(place, "M1", State.ACCEPTED, minutes_ago=60, reason=Reason.HANDLER_GONE, bus_ack_requested=False)
+    stand(place, "M2", State.ACCEPTED, minutes_ago=5, bus_ack_requested=False)
+    (row,) = owed(place)
+    assert (row["mesh_message_id"], row["kind"], row["is_asked"]) == ("M1", "waiting", False)
+    assert place.json("status")["unfinished"]["count"] == 1
+
+
+def test_a_decision_that_is_just_made_does_not_stand_still(place):
+    key = defer(place, "M1", hours_ago=50)
+    deliver(place, "M1")
+    made = Changes(decision_code="30003", decided_by="Jo", decided_at=datetime.now(UTC), reason=None)
+    with place.ledger() as ledger:
+        ledger.apply([Step(key, State.AWAITING_DECISION, State.ACCEPTED, an_entry("respond", "decided"), made)])
+    assert owed(place) == []
+    assert place.json("status")["unfinished"] == {"count": 0, "oldest_at": None, "oldest_age_s": None}
+
+
 def test_owed_is_filtered_by_mailbox(place):
     defer(place, "M1", hours_ago=1)
     assert owed(place, "--mailbox", "X26OTHER") == []
@@ -165,6 +223,28 @@ def test_status_names_what_somebody_has_to_see_until_they_have(place):
     status = place.json("status")
     assert (status["sender_not_told"], status["differing_duplicates"], status["failed_responses"]) == ([], [], [])
     assert "nothing needs a person" in place.run("status").stdout
+
+
+def test_status_names_the_answers_that_match_nothing_until_somebody_has_seen_them(place):
+    for name, code, reason in (("A1", None, Reason.NOT_A_RESPONSE), ("A2", "20006", Reason.ANSWERS_NOTHING)):
+        with place.ledger() as ledger:
+            received = a_received(name)
+            ledger.record_received(received, an_entry("collect", "received"))
+            marks = Changes(kind=Kind.RESPONSE, response_code=code, reason=reason, sender_not_told=True)
+            ledger.apply([Step(received.key, State.RECEIVED, State.UNCORRELATED, an_entry("correlate", "uncorrelated"), marks)])
+    status = place.json("status")
+    assert [(one["mesh_message_id"], one["response_code"]) for one in status["unmatched_answers"]] == [
+        ("A1", None),
+        ("A2", "20006"),
+    ]
+    assert status["sender_not_told"] == []
+    text = place.run("status").stdout
+    assert f"no response that can be read, on a response workflow: A1 in {MAILBOX}" in text
+    assert f"negative response 20006 to nothing that we sent: A2 in {MAILBOX}" in text
+    assert [(row["is_unmatched"], row["sender_not_told"]) for row in place.json("messages")["messages"]] == [(True, False)] * 2
+    for name in ("A1", "A2"):
+        assert place.run("seen", name, "--by", "Jo").returncode == 0
+    assert place.json("status")["unmatched_answers"] == []
 
 
 def test_status_lists_so_many_that_a_screen_holds_them_and_counts_the_rest(place):

@@ -22,10 +22,8 @@ from support.sandbox import PRACTICE
 from support.stage_world import FakeClock
 
 
-def a_daemon(directory, mailbox, *, extra="", has_register=True):
+def a_daemon(directory, mailbox, *, extra=""):
     practice = Practice(directory, "http://127.0.0.1:1", extra=extra)
-    if not has_register:
-        (directory / "patients.csv").unlink()
     settings = load_settings(practice.config, None, os.environ)
     migrate(settings.ledger.url.get_secret_value(), datetime.now(UTC))
     daemon = compose(settings, registry_of(settings), clock=FakeClock(datetime.now(UTC)), stopping=threading.Event())
@@ -105,12 +103,13 @@ def test_a_restart_without_its_payload_directory_begins_no_new_one(daemon, tmp_p
 
 @pytest.fixture
 def undecided(tmp_path):
-    """One letter whose patient nobody can look up, with a configuration that decides at the deadline."""
-    mailbox = FakeMailbox([a_mesh_message(a_message("ITK003D"))])
+    """One letter whose patient's number cannot be read, with a configuration that decides at the deadline."""
+    nobodys = a_message("ITK003D").replace(b'"https://fhir.nhs.uk/Id/nhs-number"', b'"urn:elsewhere"')
+    mailbox = FakeMailbox([a_mesh_message(nobodys)])
     extra = (
         '[decisions]\ndeadline_hours = 10\nat_deadline = "30002"\n[workflows.TOC_FHIR_IP_DISCH]\nfull_acknowledgement = true'
     )
-    daemon = a_daemon(tmp_path, mailbox, extra=extra, has_register=False)
+    daemon = a_daemon(tmp_path, mailbox, extra=extra)
     yield daemon
     daemon.close()
 
@@ -128,7 +127,11 @@ def test_the_job_for_duties_decides_at_the_deadline_and_lets_the_next_stage_look
     undecided.look = lambda: looks.append("look")
     job.run()
     assert (states(undecided), looks) == ([State.AWAITING_DECISION], [])
-    undecided.clock.advance(hours=10)
+    undecided.clock.advance(hours=6)
+    job.run()
+    assert states(undecided) == [State.AWAITING_DECISION]
+    looks.clear()
+    undecided.clock.advance(hours=4)
     job.run()
     assert (states(undecided), looks) == ([State.ACCEPTED], ["look"])
     undecided.dispatch()
@@ -141,8 +144,9 @@ def test_once_decides_what_is_due_sends_it_and_asks_what_became_of_the_last(unde
     waits = []
     assert run_once(undecided, waits.append) == 0
     assert states(undecided) == [State.AWAITING_DECISION]
-    undecided.clock.advance(hours=11)
-    assert run_once(undecided, waits.append) == 0
-    assert states(undecided) == [State.COMPLETED]
+    for hours, state in ((11, State.AWAITING_DECISION), (4, State.COMPLETED)):
+        undecided.clock.advance(hours=hours)
+        assert run_once(undecided, waits.append) == 0
+        assert states(undecided) == [state]
     mailbox = undecided.mailboxes[PRACTICE]
-    assert (len(mailbox.sent), len(mailbox.verbs("track"))) == (2, 1)
+    assert (len(mailbox.sent), len(mailbox.verbs("track"))) == (2, 2)

@@ -64,10 +64,32 @@ def test_without_reminders_only_the_deadline_is_said():
     assert rules.first_notice == timedelta(hours=72)
 
 
-@pytest.mark.parametrize("said", [None, 68, 72, 200])
-def test_a_configured_decision_is_due_at_the_deadline_whatever_was_said(said):
-    assert asked(72, said, DECIDES) is Due.DECIDE
-    assert asked(1000, said, DECIDES) is Due.DECIDE
+@pytest.mark.parametrize(
+    ("hours", "said", "expected"),
+    [
+        (72, 68, Due.DECIDE),
+        (1000, 68, Due.DECIDE),
+        (72, 70, Due.NOTHING),  # the reminder came late: its four hours are not over
+        (74, 70, Due.DECIDE),
+        (80, None, Due.ESCALATE),
+        (80, 48, Due.ESCALATE),
+        (83.9, 80, Due.NOTHING),
+        (84, 80, Due.DECIDE),
+    ],
+)
+def test_a_configured_decision_is_due_once_people_have_had_the_notice_of_the_last_reminder(hours, said, expected):
+    assert asked(hours, said, DECIDES) is expected
+
+
+def test_without_reminders_a_configured_decision_follows_the_first_alarm_by_its_rhythm():
+    rules = Deadlines(reminders=(), at_deadline=BusinessCode.PATIENT_LEFT)
+    assert [asked(72, None, rules), asked(95, 72, rules), asked(96, 72, rules)] == [Due.ESCALATE, Due.NOTHING, Due.DECIDE]
+
+
+@pytest.mark.parametrize("reason", ["no_register", "register_unusable"])
+def test_no_code_is_decided_about_a_patient_whom_no_register_was_asked_about(reason):
+    assert DECIDES.code_for(reason) is None
+    assert DECIDES.code_for("date_of_birth_differs") is BusinessCode.PATIENT_NOT_KNOWN
 
 
 def test_a_configured_decision_is_never_due_before_the_deadline():

@@ -109,8 +109,10 @@ HANDLER_LOADED = Event("handler.loaded", "info", "A handler was found and takes 
 HANDLER_UNAVAILABLE = Event(
     "handler.unavailable",
     "error",
-    "The handler of this workflow is disabled or broken; its messages stay in MESH.",
-    "Repair or enable the handler, or uninstall it; MESH gives up after five days.",
+    "The handler of this workflow is disabled, broken or gone. Its messages stay in MESH; those that are here already (with"
+    " `state`) are kept here and wait for it.",
+    "Repair, enable or install the handler: all of them then go on. MESH gives up what it has after five days; what is here"
+    " waits for ever, in `mesh-itk3 owed`.",
 )
 REGISTER_UNUSABLE = Event(
     "register.unusable",
@@ -261,6 +263,18 @@ RESPONSE_REFUSED = Event(
     "error",
     "The other side refused a response of ours with a negative infrastructure response.",
     "See `response_code`; tell the sender another way, then `mesh-itk3 seen ID --by WHO`.",
+)
+ANSWER_UNREADABLE = Event(
+    "answer.unreadable",
+    "error",
+    "What came on a response workflow is no readable response: a letter, or damaged. It is kept, and never answered.",
+    "`mesh-itk3 trace ID` names the file: look at it, tell the sender another way, then `mesh-itk3 seen ID --by WHO`.",
+)
+ANSWER_UNMATCHED = Event(
+    "answer.unmatched",
+    "error",
+    "A negative response came that names nothing we sent: something was refused, and it cannot be told what.",
+    "See `response_code`; ask the sender what they refused, then `mesh-itk3 seen ID --by WHO`.",
 )
 FOREIGN_LEFT = Event("foreign.left", "debug", "A message on a workflow that is not ours was left in MESH unread.")
 HANDLER_SAID = Event("handler.said", "info", "A line of a handler's own.")

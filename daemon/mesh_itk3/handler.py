@@ -110,7 +110,8 @@ class Defer:
 
     reason: str
     """Shown to that person: a word of Declaration.reasons. Anything else is recorded as `handler_deferred`, because a
-    free text could hold names, numbers or text of the message."""
+    free text could hold names, numbers or text of the message. Pass on `no_register` and `register_unusable` of
+    `context.patients.match`: while that is the reason, nothing is decided at a deadline."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -82,6 +82,9 @@ REASONS: Final[dict[str, str]] = {
     "no_register": "No patient register is configured.",
 }
 
+CANNOT_SAY: Final = frozenset({"register_unusable", "no_register"})
+"""Reasons of REASONS that say nothing about the patient: no register was read whole, so nobody knows anything yet."""
+
 
 # ------------------------------------------------------------------------------------------- reading the Patient
 

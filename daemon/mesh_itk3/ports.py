@@ -356,7 +356,9 @@ class MessageRecord:
     differs_from_first: bool = False
     """A duplicate whose bytes differ from the first: stands in `status` until somebody looks."""
     sender_not_told: bool = False
-    """Rejected without a response, because none was asked for or none can be sent: stands in `status` likewise."""
+    """Rejected without a response, because none was asked for or none can be sent; or `is_unmatched`. Stands in `status`
+    likewise.
+    """
     deferred_at: datetime | None = None
     """Since when it has waited for a person's decision: its deadline counts from here."""
     reminded_at: datetime | None = None
@@ -366,6 +368,13 @@ class MessageRecord:
     seen_by: str | None = None
     answers_local_id: str | None = None
     """Received responses and reports: the local id of the response of ours that it answers."""
+
+    @property
+    def is_unmatched(self) -> bool:
+        """Came as a response, and is none that can be read, or refuses something that it does not name. Such a thing is
+        never answered (design rule 11), so its sender does not know.
+        """
+        return self.kind is Kind.RESPONSE and self.sender_not_told
 
 
 class Changes(TypedDict, total=False):
@@ -533,7 +542,7 @@ class Unseen:
     """What stands in `status` until a person says that they have seen it, each oldest first."""
 
     messages: tuple[MessageRecord, ...]
-    """The sender has not been told, or it is a duplicate that differs from the first."""
+    """The sender has not been told, it is a duplicate that differs from the first, or a response that is unmatched."""
     responses: tuple[ResponseRecord, ...]
     """Undelivered, refused by MESH or by the other side, or never acknowledged. `body` is empty."""
 

@@ -48,7 +48,7 @@ TEXTS: Final[dict[Reason, str]] = {
     Reason.HANDLER_ASKED: "The handler asked to be called again later.",
     Reason.HANDLER_DEFERRED: "The handler left the business response to a person.",
     Reason.HANDLER_IGNORED_DECISION: "The handler did not return the code that a person decided.",
-    Reason.HANDLER_GONE: "The handler that accepted it is not installed or not enabled.",
+    Reason.HANDLER_GONE: "Its handler is not installed, not enabled or broken; it waits here for it.",
     Reason.STAGE_FAILED: "This program failed on it at every attempt.",
     Reason.PROCESS_DIED: "The process died while it worked on this message alone, too many times.",
     Reason.STORAGE_FAILED: "The disk refused a durable write; it is tried again.",

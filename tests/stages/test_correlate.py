@@ -9,6 +9,7 @@ import pytest
 from mesh_itk3.itk3.envelope import Caps, read_message
 from mesh_itk3.itk3.response_reading import read_response
 from mesh_itk3.lifecycle import ResponseState, State
+from mesh_itk3.ports import Entry
 from mesh_itk3.simulator.messages import a_message
 from mesh_itk3.stages.correlate import correlate
 from mesh_itk3.stages.dispatch import dispatch
@@ -122,6 +123,78 @@ def test_whatever_comes_on_a_response_workflow_nothing_negative_is_ever_sent(tmp
     assert daemon.record(message.mesh_message_id).state is State.UNCORRELATED
     assert daemon.responses(message.mesh_message_id) == {}
     assert daemon.mailbox.acknowledged == [message.mesh_message_id]
+
+
+def unmatched(daemon):
+    return [record.key.mesh_message_id for record in daemon.ledger.unseen().messages if record.is_unmatched]
+
+
+@pytest.mark.parametrize("body", [b"", b"not xml", a_message("ITK003D"), a_message("ITK003D")[:-300]])
+def test_what_is_no_readable_response_on_a_response_workflow_is_raised_and_stands_until_it_is_seen(tmp_path, body):
+    message = a_mesh_message(body, workflow_id=ACK_WORKFLOW)
+    daemon = incoming(tmp_path, message)
+    (said,) = daemon.said("answer.unreadable")
+    assert (said["mesh_message_id"], said["reason"]) == (message.mesh_message_id, "not_a_response")
+    assert unmatched(daemon) == [message.mesh_message_id]
+    record = daemon.record(message.mesh_message_id)
+    daemon.ledger.mark_seen(record.key, Entry(at=daemon.clock.now(), stage="seen", outcome="seen", who="Jo"))
+    assert unmatched(daemon) == []
+
+
+@pytest.mark.parametrize("code", ["10009", "20006", "20007", "30002"])
+def test_a_negative_response_that_answers_nothing_of_ours_is_raised_and_stands(tmp_path, code):
+    message = a_mesh_message(a_response(code=code), workflow_id=ACK_WORKFLOW)
+    daemon = incoming(tmp_path, message)
+    (said,) = daemon.said("answer.unmatched")
+    assert (said["mesh_message_id"], said["response_code"]) == (message.mesh_message_id, code)
+    assert unmatched(daemon) == [message.mesh_message_id]
+    assert daemon.responses(message.mesh_message_id) == {}
+
+
+@pytest.mark.parametrize("code", ["20013", "30001"])
+def test_a_positive_response_to_nothing_of_ours_needs_nobody(tmp_path, code):
+    daemon = incoming(tmp_path, a_mesh_message(a_response(code=code), workflow_id=ACK_WORKFLOW))
+    assert (unmatched(daemon), daemon.said("answer.unmatched")) == ([], [])
+
+
+@pytest.mark.parametrize(
+    ("answers", "code"), [(None, "10009"), ("66666666-0000-4000-8000-00000000000a", "20006")], ids=["unreadable", "payload's"]
+)
+def test_a_refusal_that_names_our_response_by_its_local_id_alone_is_a_refusal_of_it(tmp_path, answers, code):
+    daemon, responses = having_responded(tmp_path)
+    ours = responses["business"]
+    body = a_response(answers, code)
+    record = arrives(daemon, a_mesh_message(body, workflow_id=ACK_WORKFLOW, local_id=ours.local_id))
+    assert (record.state, record.answers_local_id) == (State.CORRELATED, ours.local_id)
+    (said,) = daemon.said("response.refused")
+    assert (said["local_id"], said["response_code"]) == (ours.local_id, code)
+    assert unmatched(daemon) == []
+
+
+def test_a_letter_that_calls_itself_a_response_is_raised_and_stands(tmp_path):
+    message = a_mesh_message(a_message("ITK003D", event="ITK008M"))
+    daemon = a_small_daemon(tmp_path, FakeMailbox([message]))
+    daemon.collect()
+    interpret(daemon.world)
+    correlate(daemon.world)
+    assert unmatched(daemon) == [message.mesh_message_id]
+    assert len(daemon.said("answer.unreadable")) == 1
+
+
+def test_an_id_that_is_quoted_goes_before_the_local_id(tmp_path):
+    daemon, responses = having_responded(tmp_path)
+    body = a_response(responses["business"].message_header_id, "10009")
+    message = a_mesh_message(body, workflow_id=ACK_WORKFLOW, local_id=responses["infrastructure"].local_id)
+    assert arrives(daemon, message).answers_local_id == responses["business"].local_id
+
+
+def test_what_is_left_in_mesh_for_somebody_else_is_not_raised_here(tmp_path):
+    messages = [a_mesh_message(body, workflow_id=ACK_WORKFLOW) for body in (b"not xml", a_response(code="20006"))]
+    daemon = a_small_daemon(tmp_path, FakeMailbox(messages), leaves_uncorrelated=True)
+    daemon.world.practices["X26ABC2"] = replace(daemon.world.practices["X26ABC2"], leaves_uncorrelated=True)
+    daemon.collect()
+    assert correlate(daemon.world) == 2
+    assert (unmatched(daemon), daemon.said("answer.unreadable"), daemon.said("answer.unmatched")) == ([], [], [])
 
 
 def test_a_response_on_a_payload_workflow_is_correlated(tmp_path):

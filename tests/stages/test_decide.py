@@ -20,14 +20,14 @@ from support.stage_world import a_registry, a_small_daemon
 SAID = ("decision.reminder", "decision.overdue", "decision.by_deadline")
 
 
-def waiting(tmp_path, *bodies, **rules):
+def waiting(tmp_path, *bodies, reason="date_of_birth_differs", **rules):
     """A daemon with messages that wait for a person since now, and their MESH ids."""
     messages = [a_mesh_message(body) for body in bodies or (a_message("ITK003D"),)]
     daemon = a_small_daemon(tmp_path, FakeMailbox(messages))
     object.__setattr__(daemon.world, "deadlines", Deadlines(**rules))
     daemon.collect()
     interpret(daemon.world)
-    daemon.handler.answers = [Defer("date_of_birth_differs") for _ in messages]
+    daemon.handler.answers = [Defer(reason) for _ in messages]
     dispatch(daemon.world)
     return daemon, *(message.mesh_message_id for message in messages)
 
@@ -144,13 +144,32 @@ def test_nothing_is_decided_while_the_handler_that_would_carry_it_out_is_gone(tm
     object.__setattr__(daemon.world, "routes", a_registry())
     assert heard(daemon, hours=73)[-1] == (72, "decision.overdue")
     object.__setattr__(daemon.world, "routes", routes)
-    assert heard(daemon, hours=1) == [(1, "decision.by_deadline")]
+    assert heard(daemon, hours=3) == [(3, "decision.by_deadline")]
     assert daemon.record(message).decision_code == "30003"
+
+
+@pytest.mark.parametrize("reason", ["no_register", "register_unusable"])
+def test_nothing_is_decided_by_itself_where_no_register_could_answer(tmp_path, reason):
+    daemon, message = waiting(tmp_path, reason=reason, at_deadline=BusinessCode.PATIENT_NOT_KNOWN)
+    daemon.clock.advance(hours=80)
+    assert heard(daemon, hours=100) == [(1, "decision.overdue"), (16, "decision.overdue"), (40, "decision.overdue"),
+                                        (64, "decision.overdue"), (88, "decision.overdue")]  # fmt: skip
+    record = daemon.record(message)
+    assert (record.state, record.reason, record.decision_code) == (State.AWAITING_DECISION, reason, None)
+
+
+def test_after_a_downtime_the_first_look_says_it_and_decides_nothing(tmp_path):
+    daemon, message = waiting(tmp_path, at_deadline=BusinessCode.PATIENT_NOT_KNOWN)
+    daemon.clock.advance(hours=80)
+    assert heard(daemon, hours=4) == [(1, "decision.overdue")]
+    assert daemon.record(message).decision_code is None
+    assert heard(daemon, hours=1) == [(1, "decision.by_deadline")]
 
 
 def test_a_person_who_decides_at_the_same_moment_wins(tmp_path):
     daemon, _ = waiting(tmp_path, at_deadline=BusinessCode.PATIENT_LEFT)
-    daemon.clock.advance(hours=80)
+    heard(daemon, hours=71)
+    daemon.clock.advance(hours=9)
     listed = daemon.ledger.waiting([State.AWAITING_DECISION])
     daemon.ledger.apply([decision(listed[0], BusinessCode.PATIENT_KNOWN, "Jo", daemon.clock.now())])
 

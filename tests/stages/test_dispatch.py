@@ -136,6 +136,9 @@ def test_a_message_whose_handler_is_gone_waits(tmp_path):
     object.__setattr__(daemon.world, "routes", a_registry())
     dispatch(daemon.world)
     assert (daemon.record(message).state, daemon.record(message).reason) == (State.ACCEPTED, "handler_gone")
+    (said,) = daemon.said("handler.unavailable")
+    assert (said["state"], said["outcome"], said["stage"], said["handler"]) == ("accepted", "waits", "dispatch", "scripted")
+    assert "kept here" in said["text"]
 
 
 # ---------------------------------------------------------------------------------------------- a person decides

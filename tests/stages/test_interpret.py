@@ -273,6 +273,8 @@ def test_a_message_whose_handler_was_switched_off_waits_uncounted(tmp_path):
     interpret(daemon.world)
     record = daemon.record(message)
     assert (record.state, record.attempts, record.reason) == (State.RECEIVED, 0, "handler_gone")
+    (said,) = daemon.said("handler.unavailable")
+    assert (said["state"], said["outcome"], said["stage"]) == ("received", "waits", "interpret")
 
 
 def test_a_message_whose_handler_was_uninstalled_waits_and_its_sender_is_not_blamed(tmp_path):

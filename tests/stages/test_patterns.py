@@ -144,6 +144,32 @@ def test_an_infrastructure_response_is_never_answered_whatever_it_asks(tmp_path,
     assert daemon.mailbox.sent == []
 
 
+def test_a_peer_that_answers_each_of_our_answers_with_a_new_business_response_is_not_answered_for_ever(tmp_path):
+    """Full acknowledgement: its response to ours gets the one 20013 that the standard has, and what answers that nothing."""
+    daemon = conversing(tmp_path, a_message("ITK003D"), full=True)
+    for number in range(1, 6):
+        ours = read_response(read_message(daemon.mailbox.sent[-1].body, Caps())).message_header_id
+        run(daemon, a_mesh_message(a_response(ours, asks=True, number=number), workflow_id=ACK_WORKFLOW))
+    assert said(daemon) == ["20013", "30001", "20013"]
+
+
+def test_of_many_business_responses_to_one_of_ours_one_is_answered(tmp_path):
+    daemon = conversing(tmp_path, a_message("ITK003D"), full=True)
+    ours = read_response(read_message(daemon.mailbox.sent[-1].body, Caps())).message_header_id
+    for number in range(1, 4):
+        run(daemon, a_mesh_message(a_response(ours, asks=True, number=number), workflow_id=ACK_WORKFLOW))
+    assert said(daemon) == ["20013", "30001", "20013"]
+
+
+def test_a_business_response_to_something_of_anothers_still_gets_its_one_answer(tmp_path):
+    daemon = a_small_daemon(tmp_path)
+    run(daemon, a_mesh_message(a_response(asks=True), workflow_id=ACK_WORKFLOW))
+    ours = read_response(read_message(daemon.mailbox.sent[-1].body, Caps())).message_header_id
+    run(daemon, a_mesh_message(a_response(ours, asks=True, number=2), workflow_id=ACK_WORKFLOW))
+    run(daemon, a_mesh_message(a_response(asks=True, number=3), workflow_id=ACK_WORKFLOW))
+    assert said(daemon) == ["20013", "20013"]
+
+
 def test_an_answer_that_comes_to_another_mailbox_of_ours_moves_nothing_of_this_ones(tmp_path):
     """Whoever knows an id could else move the outbox of a mailbox that another daemon serves."""
     daemon = conversing(tmp_path, a_message("ITK003D"))

@@ -75,6 +75,56 @@ def test_it_is_raised_while_mesh_cannot_be_asked_too(tmp_path, hospital):
     assert raise_overdue(daemon.world) == 2
 
 
+def failing_for(daemon, *mesh_message_ids):
+    """MESH answers for every message but these with a fault of its own; what it was asked about, in order."""
+    real, asked = daemon.mailbox.track, []
+
+    def track_or_fail(mesh_message_id):
+        asked.append(mesh_message_id)
+        if mesh_message_id in mesh_message_ids:
+            raise MailboxUnavailable("http_500")
+        return real(mesh_message_id)
+
+    daemon.mailbox.track = track_or_fail
+    return asked
+
+
+def test_one_response_that_mesh_cannot_tell_of_holds_up_no_other(tmp_path, hospital):
+    daemon, first, second = having_sent(tmp_path, hospital, count=2)
+    bad = daemon.responses(first)["infrastructure"]
+    for sent in list(hospital._inbox):
+        hospital.acknowledge(sent)
+    asked = failing_for(daemon, bad.mesh_message_id)
+    daemon.clock.advance(hours=2)
+    assert track(daemon.world, daemon.mailbox) == 3
+    assert states(daemon, first) == {"infrastructure": SENT, "business": DELIVERED}
+    assert set(states(daemon, second).values()) == {DELIVERED}
+    assert track(daemon.world, daemon.mailbox) == 0
+    assert asked.count(bad.mesh_message_id) == 1
+
+
+def test_it_is_asked_about_again_after_the_others(tmp_path, hospital):
+    daemon, first, _ = having_sent(tmp_path, hospital, count=2)
+    bad = daemon.responses(first)["infrastructure"].mesh_message_id
+    asked = failing_for(daemon, bad)
+    daemon.clock.advance(hours=2)
+    track(daemon.world, daemon.mailbox, limit=2)
+    daemon.clock.advance(hours=2)
+    track(daemon.world, daemon.mailbox, limit=2)
+    assert asked[0] == bad
+    assert len(set(asked)) == 4
+
+
+def test_after_several_failures_in_a_row_mesh_is_asked_no_more_in_this_turn(tmp_path, hospital):
+    daemon, *messages = having_sent(tmp_path, hospital, count=3)
+    sent = [each.mesh_message_id for message in messages for each in daemon.responses(message).values()]
+    asked = failing_for(daemon, *sent)
+    daemon.clock.advance(hours=2)
+    with pytest.raises(MailboxUnavailable):
+        track(daemon.world, daemon.mailbox)
+    assert len(asked) == 3
+
+
 def test_a_response_of_which_mesh_knows_nothing_any_more_is_raised_too(tmp_path, hospital):
     daemon, message = having_sent(tmp_path, hospital)
     daemon.mailbox._tracking.clear()

@@ -41,7 +41,9 @@ def _print_lines(found: Iterable[tuple[MessageRecord, Sequence[ResponseRecord]]]
         say(message_line(record))
         if record.reason:
             say(f"    {say_reason(record.reason, reason_text(registry, record.handler, record.reason))}")
-        if record.sender_not_told:
+        if record.is_unmatched:
+            say("    nobody can tell what it answers")
+        elif record.sender_not_told:
             say("    the sender has not been told")
         if record.answers_local_id:
             say(shown(f"    {record.response_code or record.kind} to our response {record.answers_local_id}"))

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from mesh_itk3.commands.console import Exit, instant, print_json_list, say, shown
 from mesh_itk3.commands.messages import say_reason
@@ -31,6 +31,17 @@ _TO_DO_BY_REASON: Mapping[Reason | None, str] = {
     Reason.REFUSED_BY_RECEIVER: _TELL,
 }
 
+_TO_DO_UNFINISHED: Mapping[str | None, str] = {
+    None: "See that the daemon runs (mesh-itk3 status): then it goes on by itself.",
+    Reason.HANDLER_GONE: "Install, enable or repair its handler (mesh-itk3 status): then it goes on by itself.",
+    Reason.STORAGE_FAILED: "Free space or repair the disk: then it goes on by itself.",
+}
+_TRIED_AGAIN = "Nothing: it is tried again by itself."
+
+UNFINISHED: Final = (State.RECEIVED, State.ACCEPTED)
+UNFINISHED_AFTER: Final = timedelta(minutes=15)
+"""A guess: a daemon that runs judges and dispatches within seconds, and its first retries come within minutes."""
+
 Row = dict[str, Any]
 
 
@@ -52,15 +63,26 @@ def all_owed(
 ) -> list[Row]:
     """Everything that `owed` says, oldest first. The keys are a contract; new ones may be added."""
     mailbox_ids = (mailbox_id,) if mailbox_id else ()
-    records = ledger.waiting([State.AWAITING_DECISION, State.PARKED, State.ACCEPTED], mailbox_ids)
+    records = ledger.waiting([State.AWAITING_DECISION, State.PARKED, *UNFINISHED], mailbox_ids)
     rows = [row for record in records if (row := _message(record, registry, deadlines, now))]
     rows += [_response(response, now) for response in ledger.outstanding_responses(mailbox_ids)]
     return sorted(rows, key=lambda row: str(row["since"]))
 
 
+def unfinished_since(record: MessageRecord) -> datetime:
+    """When it last got on: a message that is ours, MESH has it no more, and whose turn should long have come."""
+    return max(at for at in (record.received_at, record.accepted_at, record.decided_at) if at is not None)
+
+
+def is_unfinished(record: MessageRecord, now: datetime) -> bool:
+    """Whether it stands still: nothing but this ledger knows of it, and its letter is not filed."""
+    return record.state in UNFINISHED and now - unfinished_since(record) >= UNFINISHED_AFTER
+
+
 def _message(record: MessageRecord, registry: Registry, deadlines: Deadlines, now: datetime) -> Row | None:
     """None where nobody waits for an answer, or one is on its way by itself."""
-    if record.kind is not Kind.MESSAGE:
+    is_still = is_unfinished(record, now)
+    if record.kind is not Kind.MESSAGE and not is_still:
         return None
     match record.state:
         case State.AWAITING_DECISION:
@@ -70,21 +92,26 @@ def _message(record: MessageRecord, registry: Registry, deadlines: Deadlines, no
         case State.PARKED if record.parked_from is State.RECEIVED or is_business_response_owed(record.bus_ack_requested):
             row = _row(record, "parked", record.received_at, None, now)
             row["to_do"] = f"Deal with it by hand: mesh-itk3 trace {record.key.mesh_message_id}"
-        case State.ACCEPTED if record.reason and is_business_response_owed(record.bus_ack_requested):
+        case State.RECEIVED if is_still:
+            row = _row(record, "unjudged", record.received_at, None, now)
+            row["to_do"] = _TO_DO_UNFINISHED.get(record.reason, _TRIED_AGAIN)
+        case State.ACCEPTED if is_still or (record.reason and is_business_response_owed(record.bus_ack_requested)):
             row = _row(record, "waiting", record.received_at, None, now)
-            row["to_do"] = "Nothing: it is tried again by itself."
+            row["to_do"] = _TO_DO_UNFINISHED.get(record.reason, _TRIED_AGAIN)
         case _:
             return None
     return row | {"reason": record.reason, "reason_text": reason_text(registry, record.handler, record.reason)}
 
 
 def _to_decide(record: MessageRecord, deadlines: Deadlines) -> str:
-    by_itself = f"; at the deadline {deadlines.at_deadline} is decided" if deadlines.at_deadline else ""
+    code = deadlines.code_for(record.reason)
+    by_itself = f"; at the deadline {code} is decided" if code else ""
     return f"Read the letter, then mesh-itk3 respond {record.key.mesh_message_id} CODE --by WHO{by_itself}"
 
 
 def _row(record: MessageRecord, kind: str, since: datetime, deadline: datetime | None, now: datetime) -> Row:
-    is_unread = record.parked_from is State.RECEIVED
+    is_unread = State.RECEIVED in (record.state, record.parked_from)
+    is_asked = record.kind is Kind.MESSAGE and (is_unread or is_business_response_owed(record.bus_ack_requested))
     return {
         "kind": kind,
         "mesh_message_id": record.key.mesh_message_id,
@@ -97,7 +124,7 @@ def _row(record: MessageRecord, kind: str, since: datetime, deadline: datetime |
         "state": record.state.value,
         "local_id": None,
         "to_mailbox_id": record.sender_mailbox_id,
-        "is_asked": is_unread or is_business_response_owed(record.bus_ack_requested),
+        "is_asked": is_asked,
         **_times(since, deadline, now),
     }
 

@@ -48,7 +48,9 @@ def _nothing_stands(record: MessageRecord) -> str:
 
 def _things(unseen: Unseen, record: MessageRecord) -> Iterator[str]:
     for message in unseen.messages:
-        if message.key == record.key and message.sender_not_told:
+        if message.key == record.key and message.is_unmatched:
+            yield f"response {message.response_code or 'that cannot be read'} to nothing that we sent"
+        elif message.key == record.key and message.sender_not_told:
             yield "its sender has not been told"
         if message.key == record.key and message.differs_from_first:
             yield f"it differs from its first, {message.duplicate_of}"

@@ -13,9 +13,10 @@ from mesh_itk3.adapters.ledger import schema_revision
 from mesh_itk3.commands.console import Exit, counted, instant, print_json, print_table, say, shown
 from mesh_itk3.commands.one_message import MOST_LISTED
 from mesh_itk3.commands.opened import existing_ledger, read_settings
+from mesh_itk3.commands.owed import UNFINISHED, is_unfinished, unfinished_since
 from mesh_itk3.commands.rows import response_row
 from mesh_itk3.lifecycle import State
-from mesh_itk3.ports import Ledger, MailboxState, MessageKey, Overview, ResponseRecord
+from mesh_itk3.ports import Ledger, MailboxState, MessageKey, MessageRecord, Overview, ResponseRecord
 from mesh_itk3.registry import Found, Registry, registry_of
 from mesh_itk3.settings import Settings
 
@@ -47,9 +48,11 @@ def overall(settings: Settings, registry: Registry, ledger: Ledger, now: datetim
         "messages": _totals(overview.messages),
         "responses": _totals(overview.responses),
         **{state.value: _waiting(overview, state, now) for state in NEEDS_A_PERSON},
+        "unfinished": _unfinished(ledger, now),
         "overdue_decisions": _overdue_decisions(settings, ledger, now),
-        "sender_not_told": [_key(each.key) for each in unseen.messages if each.sender_not_told],
+        "sender_not_told": [_key(each.key) for each in unseen.messages if each.sender_not_told and not each.is_unmatched],
         "differing_duplicates": [_key(each.key) for each in unseen.messages if each.differs_from_first],
+        "unmatched_answers": [_unmatched(each) for each in unseen.messages if each.is_unmatched],
         "failed_responses": [_failed(each) for each in unseen.responses],
         "handlers": [_handler(found) for found in registry.all],
     }
@@ -79,6 +82,16 @@ def _totals(counts: Mapping[tuple[str, Any], int]) -> dict[str, int]:
 def _waiting(overview: Overview, state: State, now: datetime) -> dict[str, Any]:
     count = sum(n for (_, one), n in overview.messages.items() if one is state)
     oldest = min((at for (_, one), at in overview.oldest_waiting.items() if one is state), default=None)
+    return _oldest(count, oldest, now)
+
+
+def _unfinished(ledger: Ledger, now: datetime) -> dict[str, Any]:
+    """What is ours and stands still: received and not judged, or accepted and not dealt with."""
+    since = [unfinished_since(record) for record in ledger.waiting(UNFINISHED) if is_unfinished(record, now)]
+    return _oldest(len(since), min(since, default=None), now)
+
+
+def _oldest(count: int, oldest: datetime | None, now: datetime) -> dict[str, Any]:
     age_s = None if oldest is None else max(0, int((now - oldest).total_seconds()))
     return {"count": count, "oldest_at": instant(oldest), "oldest_age_s": age_s}
 
@@ -91,6 +104,10 @@ def _overdue_decisions(settings: Settings, ledger: Ledger, now: datetime) -> int
     rules = settings.decisions.rules
     waiting = ledger.waiting([State.AWAITING_DECISION])
     return sum(rules.ends_at(record.deferred_at or record.received_at) <= now for record in waiting)
+
+
+def _unmatched(answer: MessageRecord) -> dict[str, Any]:
+    return {**_key(answer.key), "response_code": answer.response_code, "reason": answer.reason}
 
 
 def _failed(response: ResponseRecord) -> dict[str, Any]:
@@ -169,6 +186,11 @@ def _needs(document: Mapping[str, Any]) -> Iterator[str]:
     if parked["count"]:
         lines.append(f"parked: {counted(parked['count'], 'message')}, the oldest since {_age(parked['oldest_age_s'])}")
         lines.append("    mesh-itk3 messages --state parked, then mesh-itk3 trace ID")
+    if (unfinished := document["unfinished"])["count"]:
+        lines.append(
+            f"stands still: {counted(unfinished['count'], 'message')}, the oldest since {_age(unfinished['oldest_age_s'])}"
+        )
+        lines.append("    mesh-itk3 owed says why")
     lines += _unseen(document)
     if owed := document["responses"].get("owed"):
         lines.append(f"still to be sent: {counted(owed, 'response')}")
@@ -180,6 +202,7 @@ def _unseen(document: Mapping[str, Any]) -> Iterator[str]:
     stands = [
         *(f"refused, and its sender not told: {_named(one)}" for one in document["sender_not_told"]),
         *(f"duplicate {_named(one)} differs from its first" for one in document["differing_duplicates"]),
+        *(_said_of_unmatched(one) for one in document["unmatched_answers"]),
         *(
             f"{one['level']} response {one['response_code']} to {_named(one)}: {one['reason'] or one['state']}"
             for one in document["failed_responses"]
@@ -190,6 +213,12 @@ def _unseen(document: Mapping[str, Any]) -> Iterator[str]:
         yield f"and {len(stands) - MOST_LISTED} more: mesh-itk3 status --json"
     if stands:
         yield "    mesh-itk3 trace ID, then mesh-itk3 seen ID --by WHO"
+
+
+def _said_of_unmatched(one: Mapping[str, Any]) -> str:
+    if one["response_code"] is None:
+        return f"no response that can be read, on a response workflow: {_named(one)}"
+    return f"negative response {one['response_code']} to nothing that we sent: {_named(one)}"
 
 
 def _named(one: Mapping[str, Any]) -> str:

@@ -56,7 +56,7 @@ def _story(
     if record.duplicate_of:
         differs = ", whose bytes differ" if record.differs_from_first else ""
         yield shown(f"duplicate of {record.duplicate_of}{differs}")
-    if record.sender_not_told:
+    if record.sender_not_told and not record.is_unmatched:
         yield "sender       not told that it was refused"
     if record.seen_at:
         yield shown(f"seen         {say_moment(record.seen_at)} by {record.seen_by}")

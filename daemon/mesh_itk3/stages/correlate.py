@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from mesh_itk3 import events
+from mesh_itk3.events import Event
 from mesh_itk3.itk3.response_codes import InfrastructureCode
 from mesh_itk3.itk3.response_reading import ResponseReading, read_response
 from mesh_itk3.lifecycle import RESPONSE_TRANSITIONS, Move, ResponseState, State, state_after
@@ -27,12 +28,13 @@ from mesh_itk3.ports import (
 )
 from mesh_itk3.reasons import Reason
 from mesh_itk3.stages import answer
-from mesh_itk3.stages.attempt import Outcome, id_for_ledger, ids, milliseconds, response_ids, take, work_through
+from mesh_itk3.stages.attempt import Outcome, Said, id_for_ledger, ids, milliseconds, response_ids, take, work_through
 from mesh_itk3.stages.read import read
 from mesh_itk3.stages.track import undelivered
 from mesh_itk3.stages.world import World
 
 STAGE = "correlate"
+UNMATCHED_FIELDS = ("mailbox_id", "mesh_message_id", "workflow_id", "message_header_id", "stage", "response_code", "reason")
 TRIES = 5
 """Of noting on a response of ours what came in about it, against a stage that moves it at the same time."""
 _MAY_BE_UNDELIVERED = frozenset(old for old, new in RESPONSE_TRANSITIONS if new is ResponseState.UNDELIVERED)
@@ -50,6 +52,8 @@ class Found:
     owed: tuple[NewResponse, ...] = ()
     fault: Reason | None = None
     """Why the one whom we answered does not know our answer, where this says so."""
+    unmatched: Event | None = None
+    """What is raised where nobody can tell what it refuses, or what it is: it stands until a person has seen it."""
     status_code: str | None = None
     """Of a report: MESH's code."""
 
@@ -78,7 +82,8 @@ def _correlate_one(world: World, record: MessageRecord) -> Outcome[Step]:
         "attempt": record.attempts + 1,
         "duration_ms": milliseconds(world, started),
     }
-    return Outcome(step, ((events.CORRELATE_DONE, said),))
+    unmatched: Said = ((found.unmatched, {name: said[name] for name in UNMATCHED_FIELDS}),) if found.unmatched else ()
+    return Outcome(step, ((events.CORRELATE_DONE, said), *unmatched))
 
 
 def _report(world: World, record: MessageRecord) -> Found:
@@ -100,11 +105,14 @@ def _response(world: World, record: MessageRecord) -> Found:
     """An ITK008M. Only a readable business response that asks for an infrastructure response gets one, once."""
     reading, _ = read(world, record)
     response = read_response(reading)
+    leaves = world.practices[record.key.mailbox_id].leaves_uncorrelated  # in MESH, to somebody else who hears of it there
     if response is None:
-        return Found(None, Reason.NOT_A_RESPONSE, message_header_id=reading.header.message_header_id)
+        named, unmatched = reading.header.message_header_id, None if leaves else events.ANSWER_UNREADABLE
+        return Found(None, Reason.NOT_A_RESPONSE, message_header_id=named, unmatched=unmatched)
     ours = _answered(world, record, response)
-    is_left = ours is None and world.practices[record.key.mailbox_id].leaves_uncorrelated
-    is_asked = not is_left and _asks_for_a_response(response) and not _is_answered(world, record, response)
+    is_left = ours is None and leaves
+    is_open = not _has_ended(world, ours) and not _is_answered(world, record, response)
+    is_asked = not is_left and _asks_for_a_response(response) and is_open
     owed = answer.write(world, record, reading.header, InfrastructureCode.SUCCESS) if is_asked else ()
     return Found(
         ours=ours,
@@ -113,17 +121,25 @@ def _response(world: World, record: MessageRecord) -> Found:
         message_header_id=response.message_header_id,
         owed=owed,
         fault=Reason.REFUSED_BY_RECEIVER if response.is_negative else None,
+        unmatched=None if ours or is_left else _unmatched(response),
     )
 
 
+def _unmatched(response: ResponseReading) -> Event | None:
+    """A positive response to nothing of ours harms nobody; a letter that only calls itself a response says nothing."""
+    if response.is_negative:
+        return events.ANSWER_UNMATCHED
+    return events.ANSWER_UNREADABLE if response.said is None else None
+
+
 def _answered(world: World, record: MessageRecord, response: ResponseReading) -> ResponseRecord | None:
-    """By the id that it quotes; where it quotes none that can be read, by its local id, into which the NHS test harness
-    and older systems write the id of what they answer. SenderReference names nothing: what we send repeats the other's.
+    """By the id that it quotes; where that names nothing of ours, by its local id, into which the NHS test harness and
+    older systems write the id of what they answer. SenderReference names nothing: what we send repeats the other's.
     """
-    if response.answers:
-        return _ours(world, record, message_header_id=response.answers)
-    local_id = (record.local_id or "").removeprefix("infAck-").removeprefix("busAck-")
-    return _ours(world, record, message_header_id=local_id or None)
+    if found := _ours(world, record, message_header_id=response.answers):
+        return found
+    local_id = (record.local_id or "").removeprefix("infAck-").removeprefix("busAck-") or None
+    return _ours(world, record, message_header_id=local_id) or _ours(world, record, local_id=local_id)
 
 
 def _ours(world: World, record: MessageRecord, **named: str | None) -> ResponseRecord | None:
@@ -137,6 +153,16 @@ def _asks_for_a_response(response: ResponseReading) -> bool:
     counts as not asked here, and an infrastructure response is never answered.
     """
     return response.level == "business" and response.inf_ack is True and id_for_ledger(response.message_header_id) is not None
+
+
+def _has_ended(world: World, ours: ResponseRecord | None) -> bool:
+    """What it answers is our 20013 to a response of theirs, or has had a response that we answered. Else whoever answers
+    each of our answers with a new business response would be answered for ever.
+    """
+    answered = world.ledger.get(ours.key) if ours else None
+    if ours is None or answered is None:
+        return False
+    return answered.kind is Kind.RESPONSE or any(each.accepted_at for each in world.ledger.answers_to([ours.local_id]))
 
 
 def _is_answered(world: World, record: MessageRecord, response: ResponseReading) -> bool:
@@ -162,6 +188,7 @@ def _step(world: World, record: MessageRecord, found: Found) -> Step:
             answers_local_id=found.ours.local_id if found.ours else None,
             finished_at=now,
             accepted_at=now if found.owed else None,  # what "answered before" is known by
+            sender_not_told=found.unmatched is not None,
             due_at=None,
         ),
         entry=Entry(

@@ -68,8 +68,10 @@ def _all_due(world: World, now: datetime) -> Iterator[Outcome[Step]]:
 
 
 def _configured_code(world: World, record: MessageRecord) -> BusinessCode | None:
-    """Only what the handler of this message lets a person decide, and only while it can carry it out."""
-    code = world.deadlines.at_deadline
+    """Only what the handler of this message lets a person decide, only while it can carry it out, and never where no
+    register could answer.
+    """
+    code = world.deadlines.code_for(record.reason)
     routed = world.routes.by_name(record.handler) if record.handler else None
     return code if routed is not None and code in routed.declaration.decisions else None
 

@@ -13,6 +13,7 @@ from mesh_itk3.handler import BusinessCode, Context, Decision, Defer, Respond, R
 from mesh_itk3.itk3.envelope import Reading
 from mesh_itk3.itk3.owed import is_business_response_owed
 from mesh_itk3.lifecycle import Move, State, state_after
+from mesh_itk3.patient_match import CANNOT_SAY
 from mesh_itk3.ports import Changes, Entry, Kind, MessageRecord, NewResponse, Routed, Step, StorageFailed
 from mesh_itk3.reasons import Reason
 from mesh_itk3.retry import MAX_ATTEMPTS
@@ -55,7 +56,8 @@ def _dispatch_one(world: World, record: MessageRecord) -> Outcome[Step]:
     routed = world.routes.by_name(record.handler) if record.handler else None
     if routed is None:
         outcome = later(world, record, STAGE, Reason.HANDLER_GONE, WAIT_FOR_HANDLER, attempts=record.attempts)
-        said = {**ids(record), "handler": record.handler, "reason": Reason.HANDLER_GONE}
+        waits = {"stage": STAGE, "outcome": "waits", "state": record.state, "reason": Reason.HANDLER_GONE}
+        said = {**ids(record), "handler": record.handler, **waits}
         return Outcome(outcome.step, ((events.HANDLER_UNAVAILABLE, said),))
     reading, raw = read(world, record)
     message = message_for_handler(world, record, reading, raw, record.warnings)
@@ -119,8 +121,10 @@ def _follow(
 
 
 def _declared(routed: Routed, reason: str, otherwise: Reason) -> str:
-    """The handler's own word where it has declared it: ledger and log hold a fixed vocabulary, never free text."""
-    return reason if reason in routed.declaration.reasons else otherwise
+    """The handler's own word where it has declared it: ledger and log hold a fixed vocabulary, never free text. That no
+    register could answer is kept even undeclared: nothing may then be decided by itself.
+    """
+    return reason if reason in routed.declaration.reasons or reason in CANNOT_SAY else otherwise
 
 
 def _completed(world: World, record: MessageRecord, reading: Reading, code: BusinessCode) -> Step:

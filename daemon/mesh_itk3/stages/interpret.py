@@ -226,8 +226,9 @@ def _hand_to_correlate(world: World, record: MessageRecord) -> Outcome[Step]:
 def _wait_for_handler(world: World, record: MessageRecord) -> Outcome[Step]:
     """Its handler was switched off after it had been collected: it waits, uncounted."""
     outcome = later(world, record, STAGE, Reason.HANDLER_GONE, WAIT_FOR_HANDLER, attempts=record.attempts)
-    reason = world.routes.unavailable(record.workflow_id)
-    return Outcome(outcome.step, ((events.HANDLER_UNAVAILABLE, {**ids(record), "reason": reason}),))
+    reason = world.routes.unavailable(record.workflow_id) or Reason.HANDLER_GONE
+    said = {**ids(record), "stage": STAGE, "outcome": "waits", "state": record.state, "reason": reason}
+    return Outcome(outcome.step, ((events.HANDLER_UNAVAILABLE, said),))
 
 
 def _said(world: World, record: MessageRecord, reading: Reading, verdict: Verdict, step: Step, started: float) -> Said:

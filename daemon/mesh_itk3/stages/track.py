@@ -7,7 +7,7 @@ from typing import Final
 
 from mesh_itk3 import events
 from mesh_itk3.lifecycle import ResponseState
-from mesh_itk3.ports import Entry, Mailbox, ResponseChanges, ResponseRecord, ResponseStep, Tracking
+from mesh_itk3.ports import Entry, Mailbox, MailboxUnavailable, ResponseChanges, ResponseRecord, ResponseStep, Tracking
 from mesh_itk3.reasons import Reason
 from mesh_itk3.stages.attempt import Outcome, Said, commit, mesh_code, response_ids
 from mesh_itk3.stages.world import World
@@ -23,12 +23,31 @@ OVERDUE_AFTER: Final = MESH_KEEPS_UNREAD + timedelta(hours=1)
 STOP_TRACKING_AFTER: Final = timedelta(days=30)
 """MESH deletes what it had 30 days after delivery: then it can no longer say what became of it."""
 
+FAILURES_IN_A_ROW: Final = 3
+"""A guess: one or two are about those responses, more are MESH that cannot be reached."""
+
 
 def track(world: World, mailbox: Mailbox, *, limit: int = 50) -> int:
-    """Asks MESH what became of responses sent some time ago; how many were asked about. Raises CredentialsRejected,
-    MailboxUnavailable.
+    """Asks MESH what became of responses sent some time ago; of how many it has answered. Raises CredentialsRejected, and
+    MailboxUnavailable where MESH answers nothing or fails several times in a row: one response that it cannot tell of
+    holds up no other.
     """
     now = world.clock.now()
+    answered = in_a_row = 0
+    failure: MailboxUnavailable | None = None
+    for record in _to_ask_about(world, mailbox, now, limit):
+        failure = _ask(world, mailbox, record, now)
+        answered, in_a_row = (answered + 1, 0) if failure is None else (answered, in_a_row + 1)
+        world.progress()
+        if failure is not None and in_a_row >= FAILURES_IN_A_ROW:
+            raise failure
+    if failure is not None and not answered:
+        raise failure
+    return answered
+
+
+def _to_ask_about(world: World, mailbox: Mailbox, now: datetime, limit: int) -> list[ResponseRecord]:
+    """Those asked about the longest time ago first."""
     records = world.ledger.sent_responses(mailbox.mailbox_id, now - TRACK_EVERY, limit, sent_after=now - OVERDUE_AFTER)
     if left := limit - len(records):
         older = world.ledger.sent_responses(
@@ -36,11 +55,18 @@ def track(world: World, mailbox: Mailbox, *, limit: int = 50) -> int:
         )
         asked = {record.local_id for record in records}
         records += [record for record in older if record.local_id not in asked]
-    for record in records:
+    return records
+
+
+def _ask(world: World, mailbox: Mailbox, record: ResponseRecord, now: datetime) -> MailboxUnavailable | None:
+    """What MESH answers is noted; where it fails, that it was asked: this one is asked about again after the others."""
+    tracking, failure = None, None
+    try:
         tracking = mailbox.track(record.mesh_message_id) if record.mesh_message_id else None
-        commit(world.ledger.apply_responses, [_tracked(record, tracking, now)])
-        world.progress()
-    return len(records)
+    except MailboxUnavailable as error:
+        failure = error
+    commit(world.ledger.apply_responses, [_tracked(record, tracking, now)])
+    return failure
 
 
 def _tracked(record: ResponseRecord, tracking: Tracking | None, now: datetime) -> Outcome[ResponseStep]:
