@@ -45,9 +45,9 @@ TRACK_S: Final = 600.0
 DUTIES_S: Final = 60.0
 """How often one looks what is due about decisions and responses that wait: deadlines are hours, not seconds."""
 ORPHANS_OLDER_THAN: Final = timedelta(hours=24)
-COLLECTING_AT_ONCE: Final = 2
+COLLECTING_AT_ONCE: Final = 4
 """Messages of one mailbox fetched at the same time; measured with `make bench`."""
-SENDING_AT_ONCE: Final = 2
+SENDING_AT_ONCE: Final = 4
 """Responses of one mailbox sent at the same time; measured likewise."""
 BATCH: Final = 50
 """Messages that share a claim and a commit."""
