@@ -14,7 +14,7 @@ from tests.support.sandbox import HOSPITAL, PRACTICE
 from mesh_itk3.simulator.messages import a_20_kb_letter
 
 MESSAGES = 300
-PAIRS = 3
+PAIRS = 5
 RESPONSE_BYTES = 3_000
 
 
