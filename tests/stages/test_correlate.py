@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 
 import pytest
@@ -94,6 +95,16 @@ def test_a_business_response_that_asks_gets_20013_on_the_same_workflow(tmp_path)
 
 def test_a_business_response_that_asks_twice_is_answered_once(tmp_path):
     first, again = (a_mesh_message(a_response(asks=True), workflow_id=ACK_WORKFLOW) for _ in range(2))
+    daemon = incoming(tmp_path, first, again)
+    assert set(daemon.responses(first.mesh_message_id)) == {"infrastructure"}
+    assert daemon.responses(again.mesh_message_id) == {}
+
+
+def test_a_business_response_whose_id_is_written_as_a_urn_is_answered_once_in_either_spelling(tmp_path):
+    plain = a_response(asks=True)
+    identifier = re.search(rb'<id value="([^"]+)"', plain[plain.index(b"<MessageHeader") :])[1]
+    urn = plain.replace(b'<id value="' + identifier, b'<id value="urn:uuid:' + identifier)
+    first, again = (a_mesh_message(body, workflow_id=ACK_WORKFLOW) for body in (urn, plain))
     daemon = incoming(tmp_path, first, again)
     assert set(daemon.responses(first.mesh_message_id)) == {"infrastructure"}
     assert daemon.responses(again.mesh_message_id) == {}

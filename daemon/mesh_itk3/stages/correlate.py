@@ -10,6 +10,7 @@ from functools import partial
 
 from mesh_itk3 import events
 from mesh_itk3.events import Event
+from mesh_itk3.itk3.message_header import written_id
 from mesh_itk3.itk3.response_codes import InfrastructureCode
 from mesh_itk3.itk3.response_reading import ResponseReading, read_response
 from mesh_itk3.lifecycle import RESPONSE_TRANSITIONS, Move, ResponseState, State, state_after
@@ -152,7 +153,12 @@ def _asks_for_a_response(response: ResponseReading) -> bool:
     """Full acknowledgement: a readable business response whose InfAckRequested is readably true. An unreadable flag
     counts as not asked here, and an infrastructure response is never answered.
     """
-    return response.level == "business" and response.inf_ack is True and id_for_ledger(response.message_header_id) is not None
+    return response.level == "business" and response.inf_ack is True and _plain_id(response) is not None
+
+
+def _plain_id(response: ResponseReading) -> str | None:
+    """Its id as the ledger holds it: `urn:uuid:` before one is another spelling of the same id."""
+    return id_for_ledger(written_id(response.message_header_id or ""))
 
 
 def _has_ended(world: World, ours: ResponseRecord | None) -> bool:
@@ -167,10 +173,11 @@ def _has_ended(world: World, ours: ResponseRecord | None) -> bool:
 
 def _is_answered(world: World, record: MessageRecord, response: ResponseReading) -> bool:
     """The same response came before, as another MESH message, and has had its answer."""
-    if response.message_header_id is None:
+    message_header_id = _plain_id(response)
+    if message_header_id is None:
         return False
     mailbox_id, sender = record.key.mailbox_id, record.sender_mailbox_id
-    return world.ledger.is_accepted(mailbox_id, sender, response.message_header_id) is not None
+    return world.ledger.is_accepted(mailbox_id, sender, message_header_id) is not None
 
 
 def _step(world: World, record: MessageRecord, found: Found) -> Step:
@@ -181,7 +188,7 @@ def _step(world: World, record: MessageRecord, found: Found) -> Step:
         old=record.state,
         new=state_after(record.state, move),
         changes=Changes(
-            message_header_id=id_for_ledger(found.message_header_id),
+            message_header_id=id_for_ledger(written_id(found.message_header_id or "")),
             response_code=found.response_code,
             reason=found.reason,
             linked_message_id=found.ours.mesh_message_id if found.ours else record.linked_message_id,
