@@ -10,9 +10,9 @@ import pytest
 import sqlalchemy as sa
 from hypothesis import HealthCheck, settings
 
+from mesh_itk3.simulator.faulty_mesh import FaultyMesh
 from profiles.hook import every_response_keeps_the_profiles, pytest_configure, pytest_terminal_summary
 from profiles.witness import WITNESS
-from support.faulty_mesh import FaultyMesh
 from support.postgresql_server import CannotServe, postgresql_server
 from support.sandbox import HOSPITAL, PRACTICE, Sandbox
 

@@ -41,6 +41,10 @@ BROAD_EXCEPTS: dict[str, tuple[int, str]] = {
     "daemon/mesh_itk3/registry.py": (2, "foreign code: importing or making a handler may raise anything; the others go on"),
     "daemon/mesh_itk3/inner.py": (1, "as for a job of the scheduler: the next turn tries again"),
     "daemon/mesh_itk3/scheduler.py": (1, "a job must never take the scheduler down; the next run tries again"),
+    "daemon/mesh_itk3/simulator/prove/warm.py": (
+        1,
+        "a forked child ends there; its parent sees the code",
+    ),
     "daemon/mesh_itk3/stages/collect.py": (1, PER_MESSAGE),
     "daemon/mesh_itk3/stages/attempt.py": (1, f"{PER_MESSAGE}: interpret, dispatch and correlate share it"),
     "daemon/mesh_itk3/stages/dispatch.py": (1, "the call of a handler, which is foreign code"),

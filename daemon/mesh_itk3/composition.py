@@ -5,15 +5,10 @@ from __future__ import annotations
 import os
 import socket
 import threading
-from collections.abc import Callable, Collection, Iterable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field
-from datetime import datetime, timedelta
-from functools import partial
+from collections.abc import Callable, Collection
 from typing import Final
 
 from mesh_itk3 import events
-from mesh_itk3.adapters.certificate import EXPIRES_SOON, expires_at
 from mesh_itk3.adapters.ledger import migrate, open_ledger
 from mesh_itk3.adapters.letters import LetterFiles
 from mesh_itk3.adapters.mesh_mailbox import MeshMailbox
@@ -21,38 +16,19 @@ from mesh_itk3.adapters.mesh_session import MeshConnection
 from mesh_itk3.adapters.patient_register import CsvPatientRegister, RegisterPatients
 from mesh_itk3.adapters.payload_store import DirectoryPayloadStore
 from mesh_itk3.adapters.spool import DirectorySpool
+from mesh_itk3.daemon import Daemon
 from mesh_itk3.itk3.envelope import Caps
 from mesh_itk3.itk3.verdict import Strictness
-from mesh_itk3.ports import Clock, CredentialsRejected, Ledger, Mailbox, MailboxUnavailable, PayloadStore
+from mesh_itk3.ports import Clock, Ledger
 from mesh_itk3.registry import Registry
-from mesh_itk3.scheduler import Bell, Job, Progress, tick_s, until
+from mesh_itk3.scheduler import Bell, Progress
 from mesh_itk3.settings import Settings
 from mesh_itk3.stages.collect import Collector
-from mesh_itk3.stages.correlate import correlate
-from mesh_itk3.stages.decide import watch_decisions
-from mesh_itk3.stages.dispatch import dispatch
-from mesh_itk3.stages.interpret import interpret
-from mesh_itk3.stages.poll import Backoff, handshake_if_due, mailbox_failed, poll
-from mesh_itk3.stages.respond import respond
-from mesh_itk3.stages.sweep import has_kept_payloads, sweep
-from mesh_itk3.stages.track import raise_overdue, track
+from mesh_itk3.stages.sweep import has_kept_payloads
 from mesh_itk3.stages.world import Practice, World
 
-RENEW_LEASE_S: Final = 20.0
-HOUSEKEEPING_S: Final = 3600.0
-DAY_S: Final = 86_400.0
-TRACK_S: Final = 600.0
-DUTIES_S: Final = 60.0
-"""How often one looks what is due about decisions and responses that wait: deadlines are hours, not seconds."""
-ORPHANS_OLDER_THAN: Final = timedelta(hours=24)
 COLLECTING_AT_ONCE: Final = 4
 """Messages of one mailbox fetched at the same time; measured with `make bench`."""
-SENDING_AT_ONCE: Final = 4
-"""Responses of one mailbox sent at the same time; measured likewise."""
-BATCH: Final = 50
-"""Messages that share a claim and a commit."""
-RUN_FOR_S: Final = 5.0
-"""A stage that always finds more to do ends its run after this long, so that the others get their turn."""
 
 
 def build_mailbox(settings: Settings, mailbox_id: str) -> MeshMailbox:
@@ -78,222 +54,6 @@ def build_mailbox(settings: Settings, mailbox_id: str) -> MeshMailbox:
 def owner_name() -> str:
     """Who holds a lease, for a person: this process on this machine."""
     return f"{socket.gethostname()}:{os.getpid()}"
-
-
-@dataclass(slots=True)
-class Daemon:
-    """One daemon with one set of settings. `jobs` is what it does; build a new one to reload."""
-
-    settings: Settings
-    registry: Registry
-    ledger: Ledger
-    payloads: PayloadStore
-    clock: Clock
-    mailboxes: dict[str, Mailbox]
-    collectors: dict[str, Collector]
-    world: World
-    progress: Progress
-    stopping: threading.Event
-    bells: dict[str, Bell] = field(default_factory=dict)
-    """Of the jobs that wait for something to do."""
-    look: Callable[[], None] = lambda: None
-    """Called when there is something new for the stages after collect, where another process runs them."""
-    lost: threading.Event = field(default_factory=threading.Event)
-    """Set when another daemon has taken over a mailbox: this one commits nothing more and has to stop."""
-    greeted: set[str] = field(default_factory=set)
-    """Mailboxes that have had their handshake since this start."""
-    backoffs: dict[str, Backoff] = field(default_factory=dict)
-    """Of mailboxes whose credentials were rejected when something was sent or tracked."""
-
-    @property
-    def mailbox_ids(self) -> tuple[str, ...]:
-        return tuple(self.mailboxes)
-
-    def hold(self) -> None:
-        """Becomes the collector of every mailbox and frees what a dead process left in progress. Raises
-        HeldByAnother.
-        """
-        self.ledger.hold(self.mailbox_ids, self.clock.now())
-        self.recover()
-
-    def recover(self) -> None:
-        """Frees what is in progress, for whoever had it is dead."""
-        found = self.ledger.recover(self.mailbox_ids, self.clock.now())
-        if found:
-            events.emit(events.LEDGER_RECOVERED, count=found)
-
-    def close(self) -> None:
-        """Gives up the mailboxes and closes every connection."""
-        for mailbox in self.mailboxes.values():
-            mailbox.close()
-        self.ledger.release()
-        self.ledger.close()
-
-    # -------------------------------------------------------------------------------------------- what is done
-
-    def collect(self, mailbox_id: str) -> None:
-        """One poll of one mailbox."""
-        poll(self.collectors[mailbox_id])
-
-    def interpret(self) -> int:
-        """Judges what is received; how many messages."""
-        return self._in_batches(partial(interpret, limit=BATCH))
-
-    def dispatch(self) -> int:
-        """Hands what is accepted to its handlers; how many messages."""
-        return self._in_batches(partial(dispatch, limit=BATCH))
-
-    def correlate(self) -> int:
-        """Matches received responses and reports with what they answer; how many."""
-        return self._in_batches(partial(correlate, limit=BATCH))
-
-    def respond(self, mailbox_id: str, *, at_once: bool = False) -> int:
-        """Sends what this mailbox owes; how many were sent. Waits after rejected credentials, unless `at_once`."""
-        mailbox = self.mailboxes[mailbox_id]
-        send = partial(self._in_batches, lambda world: respond(world, mailbox, limit=BATCH, workers=SENDING_AT_ONCE))
-        return self._ask(mailbox_id, send, at_once=at_once)
-
-    def track(self, mailbox_id: str) -> None:
-        """Asks MESH what became of the responses sent some time ago. Waits after rejected credentials."""
-        self._ask(mailbox_id, lambda: track(self.world, self.mailboxes[mailbox_id]))
-
-    def look_at_duties(self) -> None:
-        """Says what is due about decisions that wait and responses that nobody has acknowledged; makes the decisions that
-        the configuration makes.
-        """
-        if watch_decisions(self.world):
-            self.look()
-        raise_overdue(self.world)
-
-    def _ask(self, mailbox_id: str, ask: Callable[[], int], *, at_once: bool = False) -> int:
-        """Not before the backoff of this mailbox allows it; for how many messages MESH has answered."""
-        backoff = self.backoffs.get(mailbox_id, Backoff())
-        if backoff.wait_until(self.clock.now()) is not None and not at_once:
-            return 0
-        with self._mailbox_faults_noted(mailbox_id):
-            try:
-                answered = ask()
-            except CredentialsRejected:
-                self.backoffs[mailbox_id] = backoff.rejected(self.clock.now())
-                raise
-            if answered:
-                self.backoffs.pop(mailbox_id, None)
-            return answered
-        return 0
-
-    def handshake(self, mailbox_id: str) -> None:
-        """At start, and then daily: MESH asks for one in 24 hours."""
-        at_once = mailbox_id not in self.greeted
-        if handshake_if_due(self.mailboxes[mailbox_id], self.ledger, self.clock, at_once=at_once):
-            self.greeted.add(mailbox_id)
-
-    def sweep(self) -> None:
-        """Removes what a crash between payload and ledger has left of the mailboxes whose lease is held. Raises
-        HeldByAnother.
-        """
-        self.renew()
-        for mailbox_id in self.mailbox_ids:
-            swept = sweep(self.ledger, self.payloads, mailbox_id, self.clock.now() - ORPHANS_OLDER_THAN)
-            if swept.removed:
-                events.emit(events.PAYLOADS_SWEPT, mailbox_id=mailbox_id, count=swept.removed)
-            if swept.unexplained:
-                events.emit(events.PAYLOADS_UNEXPLAINED, mailbox_id=mailbox_id, count=swept.unexplained)
-            self.progress.beat()
-
-    def look_at_certificate(self) -> None:
-        """Says daily that the client certificate runs out soon, while there is time to order another."""
-        file = self.settings.mesh.client_certificate
-        expires = expires_at(file) if file else None
-        if expires is not None and expires - self.clock.now() < EXPIRES_SOON:
-            days_left = (expires - self.clock.now()).days
-            events.emit(events.CERTIFICATE_EXPIRING, days_left=days_left, expires_at=expires.isoformat())
-
-    def renew(self) -> None:
-        """Keeps the mailboxes ours. Raises HeldByAnother where that came too late."""
-        self.ledger.hold(self.mailbox_ids, self.clock.now())
-
-    def give_way(self) -> None:
-        """Another daemon has our mailboxes: say so once, begin nothing more."""
-        if not self.lost.is_set():
-            self.lost.set()
-            events.emit(events.LEASE_LOST, pid=os.getpid())
-        self.stopping.set()
-
-    @contextmanager
-    def _mailbox_faults_noted(self, mailbox_id: str) -> Iterator[None]:
-        """MESH being away is noted with the mailbox and said once; what is owed stays owed."""
-        try:
-            yield
-        except (CredentialsRejected, MailboxUnavailable) as error:
-            mailbox_failed(self.ledger, self.ledger.mailbox_state(mailbox_id), error)
-
-    def _in_batches(self, stage: Callable[[World], int]) -> int:
-        """Runs the stage while it fills whole batches, for a bounded time. What is less than a batch waits for the next
-        turn: taken one by one, messages cost several times as much. How many it took.
-        """
-        done, began = 0, self.clock.monotonic()
-        while not self.stopping.is_set():
-            taken = stage(self.world)
-            done += taken
-            if taken < BATCH or self.clock.monotonic() - began > RUN_FOR_S:
-                break
-        return done
-
-    # -------------------------------------------------------------------------------------------- when
-
-    def jobs(self) -> list[Job]:
-        """What the scheduler runs: all that talks to MESH, and what keeps this daemon in order. The stages between have a
-        process of their own (`inner`).
-        """
-        tick = tick_s(len(self.mailboxes))
-        own = [
-            Job("duties", self.look_at_duties, DUTIES_S),
-            Job("renew", self.renew, RENEW_LEASE_S),
-            Job("sweep", self.sweep, HOUSEKEEPING_S),
-            Job("certificate", self.look_at_certificate, DAY_S),
-        ]
-        return own + [job for mailbox_id in self.mailbox_ids for job in self._mailbox_jobs(mailbox_id, tick)]
-
-    def _mailbox_jobs(self, mailbox_id: str, tick: float) -> list[Job]:
-        interval_s = self.settings.mailboxes[mailbox_id].poll_interval_s
-        now = self.clock.now()
-        return [
-            Job(
-                f"collect:{mailbox_id}",
-                lambda: self.collect(mailbox_id),
-                interval_s,
-                first_at=self._first_poll_at(mailbox_id, now),
-            ),
-            Job(
-                f"respond:{mailbox_id}",
-                lambda: _discard(self.respond(mailbox_id)),
-                tick,
-                bell=self.bells[mailbox_id],
-            ),
-            Job(f"track:{mailbox_id}", lambda: self.track(mailbox_id), TRACK_S),
-            Job(
-                f"handshake:{mailbox_id}",
-                lambda: self.handshake(mailbox_id),
-                HOUSEKEEPING_S,
-            ),
-        ]
-
-    def _first_poll_at(self, mailbox_id: str, now: datetime) -> datetime:
-        """MESH's five minutes count across restarts; the sandbox does not mind."""
-        if self.settings.mesh.environment == "sandbox":
-            return now
-        interval = timedelta(seconds=self.settings.mailboxes[mailbox_id].poll_interval_s)
-        return until(self.ledger.mailbox_state(mailbox_id).last_poll_at, interval, now)
-
-    def ring(self, mailbox_ids: Iterable[str]) -> None:
-        """These mailboxes owe responses. Ids that are none of ours are passed over."""
-        for mailbox_id in mailbox_ids:
-            if bell := self.bells.get(mailbox_id):
-                bell.ring()
-
-
-def _discard(_: object) -> None:
-    """A job returns nothing."""
 
 
 def compose(settings: Settings, registry: Registry, *, clock: Clock, stopping: threading.Event) -> Daemon:

@@ -22,7 +22,8 @@ from typing import Final
 from mesh_itk3.adapters.clock import SystemClock
 from mesh_itk3.adapters.ledger import open_held_ledger
 from mesh_itk3.adapters.logging import configure_logging
-from mesh_itk3.composition import BATCH, build_world
+from mesh_itk3.composition import build_world
+from mesh_itk3.daemon import BATCH
 from mesh_itk3.inner_words import IDLE, LOOKING, LOST, READY, STOP, Start, beat, owed
 from mesh_itk3.ports import Clock, HeldByAnother, LeaseLost
 from mesh_itk3.registry import registry_of

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, Final
 
-from mesh_itk3.composition import Daemon
+from mesh_itk3.daemon import Daemon
 from mesh_itk3.lifecycle import ResponseState, State
 from mesh_itk3.ports import HeldByAnother, LeaseLost
 from mesh_itk3.stages.poll import poll

@@ -17,7 +17,8 @@ from mesh_itk3.adapters.clock import SystemClock
 from mesh_itk3.adapters.logging import configure_logging
 from mesh_itk3.adapters.notify import Notifier
 from mesh_itk3.adapters.owner import act_as_owner
-from mesh_itk3.composition import Daemon, compose
+from mesh_itk3.composition import compose
+from mesh_itk3.daemon import Daemon
 from mesh_itk3.inner_process import LONGEST_PAUSE_S, READY_WITHIN_S, InnerProcess
 from mesh_itk3.inner_words import Start
 from mesh_itk3.lifecycle import State

@@ -13,7 +13,7 @@ import pytest
 from mesh_itk3.adapters.mesh_download import read_headers
 from mesh_itk3.adapters.mesh_mailbox import MeshMailbox
 from mesh_itk3.ports import MailboxUnavailable, MessageGone, Outgoing, TruncatedDownload
-from support.faulty_mesh import (
+from mesh_itk3.simulator.faults import (
     Body,
     Cut,
     DropAfter,

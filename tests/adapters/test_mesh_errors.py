@@ -31,7 +31,8 @@ from mesh_itk3.ports import (
     SendUnresolved,
     Tracking,
 )
-from support.faulty_mesh import Body, Cut, DropAfter, DropBefore, FaultyMesh, Stall, Status, html
+from mesh_itk3.simulator.faults import Body, Cut, DropAfter, DropBefore, Stall, Status, html
+from mesh_itk3.simulator.faulty_mesh import FaultyMesh
 from support.sandbox import HOSPITAL, PRACTICE, connection, free_port
 
 ALWAYS = float("inf")

@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from mesh_itk3.adapters.clock import SystemClock
-from mesh_itk3.composition import Daemon, compose
+from mesh_itk3.composition import compose
+from mesh_itk3.daemon import Daemon
 from mesh_itk3.once import run_once
 from mesh_itk3.registry import registry_of
 from mesh_itk3.settings import load_settings

@@ -1,0 +1,1 @@
+"""Trials that kill the daemon and look what became of its messages."""
