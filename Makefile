@@ -25,8 +25,8 @@ help: ## This list
 demo: $(INSTALLED) ## The MESH sandbox, a hospital and the daemon on this machine; KEEP=1 leaves them running
 	@$(BIN)/mesh-itk3 demo $(if $(KEEP),--keep)
 
-test: $(INSTALLED) ## All tests
-	@$(BIN)/python -m pytest $(ARGS)
+test: $(INSTALLED) ## All tests, on every core; ARGS='tests/stages -k poll' runs some of them, on one
+	@$(BIN)/python -m pytest $(or $(ARGS),--numprocesses auto --dist loadscope)
 
 check: lint types architecture test ## What CI runs: format, lint, types, architecture, tests
 

@@ -11,7 +11,13 @@ import sqlalchemy as sa
 from hypothesis import HealthCheck, settings
 
 from mesh_itk3.simulator.faulty_mesh import FaultyMesh
-from profiles.hook import every_response_keeps_the_profiles, pytest_configure, pytest_terminal_summary
+from profiles.hook import (
+    every_response_keeps_the_profiles,
+    pytest_configure,
+    pytest_sessionfinish,
+    pytest_terminal_summary,
+    pytest_testnodedown,
+)
 from profiles.witness import WITNESS
 from support.postgresql_server import CannotServe, postgresql_server
 from support.sandbox import HOSPITAL, PRACTICE, Sandbox
@@ -85,7 +91,13 @@ def new_postgresql(postgresql) -> str:
     return postgresql.removesuffix("postgres") + name
 
 
-__all__ = ["every_response_keeps_the_profiles", "pytest_configure", "pytest_terminal_summary"]
+__all__ = [
+    "every_response_keeps_the_profiles",
+    "pytest_configure",
+    "pytest_sessionfinish",
+    "pytest_terminal_summary",
+    "pytest_testnodedown",
+]
 
 # HYPOTHESIS_PROFILE=thorough looks sixty times as long for what no example shows.
 settings.register_profile("usual", max_examples=100, deadline=None, suppress_health_check=list(HealthCheck))

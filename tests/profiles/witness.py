@@ -33,6 +33,7 @@ class Witness:
         self.watched: Path | None = None
         """Where the sandbox puts what it is sent."""
         self.seen = 0
+        self._judged_elsewhere: set[str] = set()
 
     def sent(self, sender_mailbox_id: str, workflow_id: str, body: bytes) -> None:
         """Something was handed to MESH. It is ours to judge if one of our mailboxes sent it as a response."""
@@ -59,12 +60,20 @@ class Witness:
             self._judged[digest] = responses.findings(raw)
         return self._judged[digest]
 
+    def counts(self) -> tuple[int, list[str]]:
+        """How many were judged, and the digests of the different ones: for the process that counts them together."""
+        return self.seen, [digest.hex() for digest in self._judged]
+
+    def add(self, seen: int, digests: list[str]) -> None:
+        """What another process of the same run has judged."""
+        self.seen += seen
+        self._judged_elsewhere.update(digests)
+
     @property
     def summary(self) -> str:
         published = "the published StructureDefinitions and " if definitions.folder() else ""
-        return (
-            f"{self.seen} responses seen, {len(self._judged)} different, each checked by {published}the rules in tests/profiles"
-        )
+        different = len(self._judged_elsewhere.union(digest.hex() for digest in self._judged))
+        return f"{self.seen} responses seen, {different} different, each checked by {published}the rules in tests/profiles"
 
 
 WITNESS = Witness()
