@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import subprocess
 
 import pytest
+import sqlalchemy as sa
 
 from mesh_itk3.simulator.messages import a_message
+from support.eventually import eventually
 from support.practice import COMMAND, Practice, a_hospital, codes
 from support.sandbox import PRACTICE
 
@@ -44,3 +48,39 @@ def test_a_second_daemon_is_refused_while_the_first_holds_the_mailbox(practice):
             first.wait(30)
     assert "Traceback" not in refused.stderr
     practice.once()
+
+
+def test_a_daemon_that_slept_while_another_took_over_wakes_commits_nothing_and_ends_with_75(practice, new_postgresql):
+    log = practice.directory / "daemon.log"
+    with a_hospital(practice.url) as hospital, log.open("wb") as output:
+        command = [*COMMAND, "run", "--config", str(practice.config)]
+        sleeper = subprocess.Popen(command, stderr=output, stdout=output, start_new_session=True)
+        try:
+            eventually(lambda: b'"service.started"' in log.read_bytes() and b'"mailbox.polled"' in log.read_bytes())
+            os.killpg(sleeper.pid, signal.SIGSTOP)
+            _let_every_lease_run_out(new_postgresql)
+            taken_over = hospital.send(a_message("ITK003D", seed="over"), to=PRACTICE, workflow_id="TOC_FHIR_IP_DISCH")
+            practice.once()
+            left = hospital.send(a_message("ITK003D", seed="left"), to=PRACTICE, workflow_id="TOC_FHIR_IP_DISCH")
+            os.killpg(sleeper.pid, signal.SIGCONT)
+            assert sleeper.wait(60) == 75
+        finally:
+            if sleeper.poll() is None:
+                os.killpg(sleeper.pid, signal.SIGKILL)
+                sleeper.wait(30)
+        assert len(practice.logged("lease.lost")) == 1
+        assert [message["mesh_message_id"] for message in practice.messages()] == [taken_over.mesh_message_id]
+        practice.once()
+        hospital.read_inbox()
+        answers = [hospital.responses_to(each) for each in (taken_over, left)]
+    assert [codes(each) for each in answers] == [("20013", "30001")] * 2
+    assert [each.surplus for each in answers] == [()] * 2
+    assert len(practice.letters()) == 2
+
+
+def _let_every_lease_run_out(url: str) -> None:
+    """As if it had slept for longer than a lease lasts."""
+    engine = sa.create_engine(url.replace("postgresql:", "postgresql+psycopg:"))
+    with engine.begin() as connection:
+        connection.execute(sa.text("UPDATE lease SET expires_at = now() - interval '1 second'"))
+    engine.dispose()
