@@ -6,7 +6,7 @@ import os
 import sqlite3
 import threading
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import quote
@@ -106,12 +106,16 @@ def undurable_settings(url: str) -> list[str]:
 
 
 def create_sqlite_file(path: Path) -> None:
-    """Makes an empty ledger file, mode 0600, and its directory, mode 0700, where they are missing."""
+    """Makes an empty ledger file, mode 0600, and its directory, mode 0700, where they are missing; durable on return."""
     try:
         DurableDirectories().make(path.parent, path.parent)
-        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+        with suppress(FileExistsError):  # another process was quicker
+            os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
         fsync_directory(path.parent)
     except StorageFailed as error:
+        with suppress(OSError):
+            if not path.stat().st_size:  # to be made anew: see `durable.make_durable`
+                path.unlink()
         raise LedgerUnavailable(f"the ledger file cannot be made: {error}") from error
     except OSError as error:
         raise LedgerUnavailable(f"the ledger file cannot be made ({type(error).__name__})") from error
