@@ -93,7 +93,7 @@ class Trial:
         return 0
 
     def look(self) -> None:
-        """Nothing lost, nothing doubled, no attempt counted but the one that went well: as the hospital, the practice and another client of MESH see it."""
+        """As the hospital, the practice and another client of MESH see it."""
         with a_hospital(self.practice.url) as hospital:
             received = [each.response for each in hospital.read_inbox()]
         answers = sorted(f"{each.level} {each.code}" for each in received if each)
@@ -107,6 +107,7 @@ class Trial:
         self.note(states=states)
 
     def wrong(self) -> list[str]:
+        """Nothing is lost, nothing doubled, and no attempt counted but the one that went well."""
         noted = self.noted()
         expected = {
             "mended": 0,
@@ -167,7 +168,8 @@ def main(url: str, directory: str, steps: str) -> None:
     wait(fork(lambda: a_round(fresh), base / "fresh" / "log"))
     for name, step in json.loads(steps).items():
         for found in sweep(name, base, url, step):
-            print(json.dumps(found), flush=True)
+            sys.stdout.write(json.dumps(found) + "\n")
+            sys.stdout.flush()
 
 
 if __name__ == "__main__":

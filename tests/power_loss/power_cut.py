@@ -57,6 +57,7 @@ class PowerCuts:
     _dropped: set[tuple[int, str, int | None]] = field(default_factory=set)
     """Names whose fsync has failed: directory, name, number (None: the name's removal)."""
     _dropped_contents: dict[int, bytes] = field(default_factory=dict)
+    _synced_contents: list[bytes] = field(default_factory=list)
     _promised: Tree = field(default_factory=dict)
     _seen_cuts: dict[tuple[Any, ...], Tree] = field(default_factory=dict)
     _numbers: dict[int, int] = field(default_factory=dict)
@@ -89,6 +90,14 @@ class PowerCuts:
         self._look()
         self._synced(self._numbers[path.stat().st_ino])
 
+    def forget(self, path: Path) -> None:
+        """As if nothing of this file's content had ever been durable."""
+        self._durable_contents.pop(self._numbers[path.stat().st_ino], None)
+
+    def durable_content_was(self, content: bytes) -> bool:
+        """Whether some file with this content has been fsynced during the recording."""
+        return content in self._synced_contents
+
     # ------------------------------------------------------------------------------------------------ recording
 
     def _called(self, call: str, arguments: tuple[Any, ...], inode: int | None) -> None:
@@ -109,6 +118,7 @@ class PowerCuts:
                 self._durable[number] = self._with({(number, name) for name, _ in kept})[number]
         elif self.deaf_to != "files" and self._dropped_contents.get(number) != self._contents[number]:
             self._durable_contents[number] = self._contents[number]
+            self._synced_contents.append(self._contents[number])
 
     def _lost(self, number: int) -> None:
         if number in self._directories:
