@@ -4,9 +4,12 @@ itself when there is room."""
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import socket
 import subprocess
 import sys
+from contextlib import suppress
 from datetime import UTC, datetime
 
 import pytest
@@ -116,6 +119,24 @@ def test_letters_that_a_disk_refuses_are_said_once_and_their_messages_wait_uncou
     assert {daemon.record(message.mesh_message_id).state for message in messages} == {State.COMPLETED}
     assert [line["reason"] for line in daemon.said("storage.failed")] == ["No space left on device (ENOSPC)"]
     assert len(daemon.said("storage.usable")) == 1
+
+
+def test_status_names_what_waits_for_the_disk_and_the_mailbox_that_is_not_collected(tmp_path):
+    letter = a_mesh_message(a_message("ITK003D", seed="1"), workflow_id=WORKFLOW)
+    daemon = a_small_daemon(tmp_path, FakeMailbox([letter]))
+    collect(daemon.collector)
+    interpret(daemon.world)
+    daemon.handler.answers = [StorageFailed("full")]
+    dispatch(daemon.world)
+    daemon.mailbox.deliver(a_mesh_message(BODY, workflow_id=WORKFLOW))
+    daemon.collector.check_room = lambda: require_room([tmp_path], 2**60)
+    poll(daemon.collector)
+
+    practice = Practice(tmp_path / "p", "http://127.0.0.1:9", extra=f'[ledger]\nurl = "sqlite:///{tmp_path}/ledger.db"')
+    assert json.loads(practice.command("status", "--json").stdout)["waiting_for_disk"] == 1
+    said = practice.command("status").stdout
+    assert "wait for a disk that refused a write: 1 message" in said
+    assert f"not collected, the disk refused at the last poll: {PRACTICE}" in said
 
 
 def test_a_message_that_waits_for_the_disk_is_not_tried_again_at_once(tmp_path):
@@ -248,6 +269,27 @@ def can_mount() -> bool:
     return done.returncode == 0
 
 
+class Told:
+    """The other end of systemd's socket: what the daemon's status line says."""
+
+    def __init__(self, name: str) -> None:
+        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
+        self._socket.bind(f"\0{name}")
+        self._last = ""
+        self.environment = {"NOTIFY_SOCKET": f"@{name}", "WATCHDOG_USEC": "1000000"}
+
+    def says(self, text: str) -> bool:
+        """Whether its last line has this in it."""
+        with suppress(BlockingIOError):
+            while True:
+                for line in self._socket.recv(4096).decode().splitlines():
+                    self._last = line if line.startswith("STATUS=") else self._last
+        return text in self._last
+
+    def close(self) -> None:
+        self._socket.close()
+
+
 @pytest.mark.sandbox
 @pytest.mark.skipif(not can_mount(), reason="no user and mount namespaces here: a small disk cannot be mounted")
 def test_a_running_daemon_on_a_disk_that_fills_up_goes_on_by_itself_when_there_is_room(sandbox, tmp_path):
@@ -268,7 +310,10 @@ kill -TERM $daemon; wait $daemon; code=$?
 cp -r {state}/. {tmp_path}/left
 exit $code
 """
-    inside = subprocess.Popen(["unshare", "-Urm", "sh", "-c", script], start_new_session=True)
+    told = Told(f"mesh-itk3-disk-{os.getpid()}")
+    inside = subprocess.Popen(
+        ["unshare", "-Urm", "sh", "-c", script], start_new_session=True, env=os.environ | told.environment
+    )
     try:
         eventually(lambda: practice.logged("service.started"))
         with a_hospital(practice.url) as hospital:
@@ -281,7 +326,7 @@ exit $code
                 for n in range(3)
             ]
             eventually(lambda: practice.logged("storage.failed") or practice.logged("ledger.failed"))
-            # Several polls long, for they come every second: it is said, and not said again and again.
+            eventually(lambda: told.says("the disk refuses") or told.says("the ledger cannot be used"))
             polls = len(practice.logged("mailbox.polled"))
             word.with_suffix(".free").touch()
             eventually(word.with_suffix(".freed").exists)
@@ -295,8 +340,10 @@ exit $code
         assert 1 <= len(said) <= 4, said
         assert 1 <= len(usable) <= 4, usable
         assert polls >= 1
+        eventually(lambda: told.says("4 messages"))
         assert practice.logged("stage.broken") == []
     finally:
         word.with_suffix(".end").touch()
         assert inside.wait(60) == 0
+        told.close()
     assert len(list((tmp_path / "left").glob("letters/*/*/metadata.json"))) == 4
