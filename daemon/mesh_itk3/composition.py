@@ -6,10 +6,12 @@ import os
 import socket
 import threading
 from collections.abc import Callable, Collection
+from functools import partial
 from typing import Final
 
 from mesh_itk3 import events
-from mesh_itk3.adapters.ledger import migrate, open_ledger
+from mesh_itk3.adapters.disk_space import require_room
+from mesh_itk3.adapters.ledger import migrate, open_ledger, settle_log
 from mesh_itk3.adapters.letters import LetterFiles
 from mesh_itk3.adapters.mesh_mailbox import MeshMailbox
 from mesh_itk3.adapters.mesh_session import MeshConnection
@@ -21,7 +23,7 @@ from mesh_itk3.itk3.envelope import Caps
 from mesh_itk3.itk3.verdict import Strictness
 from mesh_itk3.ports import Clock, Ledger
 from mesh_itk3.registry import Registry
-from mesh_itk3.scheduler import Bell, Progress
+from mesh_itk3.scheduler import Bell, Complaints, Progress
 from mesh_itk3.settings import Settings
 from mesh_itk3.stages.collect import Collector
 from mesh_itk3.stages.sweep import has_kept_payloads
@@ -61,6 +63,7 @@ def compose(settings: Settings, registry: Registry, *, clock: Clock, stopping: t
     and connects to nothing yet. Raises LedgerUnavailable, StorageFailed.
     """
     url = settings.ledger.url.get_secret_value()
+    settle_log(url, clock.now())
     migrated = migrate(url, clock.now())
     if migrated.upgraded:
         events.emit(events.LEDGER_UPGRADED, schema=migrated.revision)
@@ -78,6 +81,7 @@ def compose(settings: Settings, registry: Registry, *, clock: Clock, stopping: t
         world=world,
         progress=progress,
         stopping=stopping,
+        complaints=Complaints(clock.monotonic),
     )
     daemon.collectors = {mailbox_id: _collector(daemon, mailbox_id) for mailbox_id in settings.mailboxes}
     daemon.bells = {mailbox_id: Bell(clock.monotonic) for mailbox_id in settings.mailboxes}
@@ -143,6 +147,7 @@ def _collector(daemon: Daemon, mailbox_id: str) -> Collector:
     if has_kept_payloads(daemon.ledger, mailbox_id):
         daemon.payloads.expect(mailbox_id)
     spool = daemon.settings.spool_of(mailbox_id)
+    places = [place for place in (*daemon.settings.kept_in.values(), spool) if place]
     return Collector(
         mailbox=daemon.mailboxes[mailbox_id],
         ledger=daemon.ledger,
@@ -155,4 +160,5 @@ def _collector(daemon: Daemon, mailbox_id: str) -> Collector:
         collected=lambda: daemon.look(),  # noqa: PLW0108  set later
         progress=daemon.progress.beat,
         is_stopping=daemon.stopping.is_set,
+        check_room=partial(require_room, places, daemon.settings.limits.free_bytes_min),
     )

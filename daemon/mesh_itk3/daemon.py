@@ -15,7 +15,7 @@ from mesh_itk3 import events
 from mesh_itk3.adapters.certificate import EXPIRES_SOON, expires_at
 from mesh_itk3.ports import Clock, CredentialsRejected, Ledger, Mailbox, MailboxUnavailable, PayloadStore
 from mesh_itk3.registry import Registry
-from mesh_itk3.scheduler import Bell, Job, Progress, tick_s, until
+from mesh_itk3.scheduler import Bell, Complaints, Job, Progress, tick_s, until
 from mesh_itk3.settings import Settings
 from mesh_itk3.stages.collect import Collector
 from mesh_itk3.stages.correlate import correlate
@@ -57,6 +57,8 @@ class Daemon:
     world: World
     progress: Progress
     stopping: threading.Event
+    complaints: Complaints
+    """What its jobs have failed with."""
     bells: dict[str, Bell] = field(default_factory=dict)
     """Of the jobs that wait for something to do."""
     look: Callable[[], None] = lambda: None

@@ -98,13 +98,15 @@ LEDGER_FAILED = Event(
     "The ledger cannot be used; nothing is collected until it can.",
     "See `reason`; free disk space, or restore the ledger.",
 )
+LEDGER_USABLE = Event("ledger.usable", "info", "The ledger can be used again; what had waited for it goes on.")
 LEASE_LOST = Event("lease.lost", "error", "Another daemon has taken over this mailbox.", "Run one daemon per mailbox.")
 STORAGE_FAILED = Event(
     "storage.failed",
     "critical",
-    "The disk refused a durable write; collecting stops and MESH keeps the messages.",
-    "Free space or repair the disk; collecting goes on by itself.",
+    "The disk refused a durable write, or too little of it is free; collecting stops and MESH keeps the messages.",
+    "See `reason`; free space or repair the disk. All goes on by itself, and `storage.usable` says so.",
 )
+STORAGE_USABLE = Event("storage.usable", "info", "The disk takes durable writes again; what had waited for it goes on.")
 HANDLER_LOADED = Event("handler.loaded", "info", "A handler was found and takes its workflows.")
 HANDLER_UNAVAILABLE = Event(
     "handler.unavailable",

@@ -256,7 +256,7 @@ class PayloadStore(Protocol):
         """They are not wanted after all. Raises nothing for what is not there (any more)."""
 
     def is_whole(self, name: str, size: int) -> bool:
-        """Whether the file is there with this size."""
+        """Whether the file is there with this size. Raises StorageFailed where it cannot be told."""
 
     def read(self, name: str) -> bytes:
         """Raises PayloadMissing, StorageFailed."""

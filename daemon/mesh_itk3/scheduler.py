@@ -18,7 +18,7 @@ from apscheduler.executors.pool import ThreadPoolExecutor
 from apscheduler.schedulers.background import BackgroundScheduler
 
 from mesh_itk3 import events
-from mesh_itk3.ports import HeldByAnother, LeaseLost, LedgerUnavailable
+from mesh_itk3.ports import HeldByAnother, LeaseLost, LedgerUnavailable, StorageFailed
 
 TICK_S: Final = 0.05
 """How often a stage looks whether its bell has rung."""
@@ -31,6 +31,8 @@ QUIET_RUN_S: Final = 5.0
 """A stage runs at least this often although no bell rang: what waits for a later time, and what `respond` decided."""
 SAY_AGAIN_S: Final = 300.0
 """How often a job that keeps failing in the same way says so."""
+SAY_LEDGER_AGAIN_S: Final = 3600.0
+"""The same for a ledger that cannot be used."""
 STALL_AFTER_S: Final = 300.0
 """A stage that is at work and shows no progress for this long has hung: the watchdog is no longer fed."""
 
@@ -123,32 +125,60 @@ class Job:
 
 @dataclass(slots=True)
 class Complaints:
-    """What jobs have failed with: the same fault of the same job is said once in a while, not at every turn."""
+    """What jobs have failed with: the same fault of the same job is said once in a while, not at every turn. A ledger that
+    cannot be used is one fault, whichever jobs meet it. Safe to use from several threads.
+    """
 
     clock: Callable[[], float]
+    ledger_problem: str | None = None
+    """Why the ledger cannot be used, while it cannot."""
     _said: dict[str, tuple[str, float]] = field(default_factory=dict)
+    _without_ledger: set[str] = field(default_factory=set)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def say(self, job: str, error: Exception) -> None:
-        """Without the error's text, which may quote a message."""
+        """Without the error's text, which may quote a message; those of the ledger and of the disk are ours."""
         about = events.where(error)
-        fault = f"{about['error_type']} {about['error_at']}"
-        last, at = self._said.get(job, ("", float("-inf")))
-        if fault == last and self.clock() - at < SAY_AGAIN_S:
-            return
-        self._said[job] = (fault, self.clock())
-        event = events.LEDGER_FAILED if isinstance(error, LedgerUnavailable) else events.STAGE_BROKEN
-        events.emit(event, stage=job, **about)
+        if isinstance(error, LedgerUnavailable):
+            with self._lock:
+                self._without_ledger.add(job)
+                self.ledger_problem = str(error)
+            if self._is_news("the ledger", str(error), SAY_LEDGER_AGAIN_S):
+                events.emit(events.LEDGER_FAILED, stage=job, reason=str(error), **about)
+        elif self._is_news(job, f"{about['error_type']} {about['error_at']}", SAY_AGAIN_S):
+            if isinstance(error, StorageFailed):
+                events.emit(events.STORAGE_FAILED, stage=job, reason=str(error), **about)
+            else:
+                events.emit(events.STAGE_BROKEN, stage=job, **about)
+
+    def _is_news(self, about: str, fault: str, again_s: float) -> bool:
+        with self._lock:
+            last, at = self._said.get(about, ("", float("-inf")))
+            if fault == last and self.clock() - at < again_s:
+                return False
+            self._said[about] = (fault, self.clock())
+            return True
 
     def forget(self, job: str) -> None:
-        """It went well."""
-        self._said.pop(job, None)
+        """It went well. The ledger can be used again when every job that it had failed has gone well."""
+        with self._lock:
+            self._said.pop(job, None)
+            was_last = self._without_ledger == {job}
+            self._without_ledger.discard(job)
+            if was_last:
+                self.ledger_problem = None
+                self._said.pop("the ledger", None)
+        if was_last:
+            events.emit(events.LEDGER_USABLE, stage=job)
 
 
-def schedule(jobs: Sequence[Job], progress: Progress, give_way: Callable[[], None]) -> BackgroundScheduler:
+def schedule(
+    jobs: Sequence[Job], progress: Progress, give_way: Callable[[], None], complaints: Complaints | None = None
+) -> BackgroundScheduler:
     """A scheduler that is not started yet. UTC, memory job store, one run of a job at a time, missed runs become one.
-    `give_way` is called when another daemon turns out to have our mailboxes.
+    `give_way` is called when another daemon turns out to have our mailboxes; `complaints` None: nobody else reads them.
     """
-    complaints, lingers = Complaints(progress.clock), _may_linger(jobs)
+    complaints, lingers = complaints or Complaints(progress.clock), _may_linger(jobs)
     scheduler = BackgroundScheduler(
         timezone=UTC,
         executors={"default": ThreadPoolExecutor(_workers(len(jobs)))},

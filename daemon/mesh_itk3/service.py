@@ -163,7 +163,7 @@ class Service:
         self.daemon.look = self.inner.look
         self._start_inner()
         self._await_inner()
-        scheduler = schedule(self.daemon.jobs(), self.daemon.progress, self._give_way)
+        scheduler = schedule(self.daemon.jobs(), self.daemon.progress, self._give_way, self.daemon.complaints)
         scheduler.start()
         return scheduler
 
@@ -213,10 +213,14 @@ class Service:
         return min(STATUS_EVERY_S, soonest, self.notifier.watchdog_interval_s or STATUS_EVERY_S)
 
     def _status(self) -> str:
+        if problem := self.daemon.complaints.ledger_problem:
+            return f"the ledger cannot be used: {problem}"
         try:
             overview = self.daemon.ledger.overview(self.clock.now())
         except LedgerUnavailable as error:
             return f"the ledger cannot be used: {error}"
+        if problem := next(filter(None, (each.storage_problem for each in self.daemon.collectors.values())), None):
+            return f"nothing is collected, the disk refuses: {problem}"
         waiting = sum(n for (_, state), n in overview.messages.items() if state is State.AWAITING_DECISION)
         parked = sum(n for (_, state), n in overview.messages.items() if state is State.PARKED)
         total = sum(overview.messages.values())

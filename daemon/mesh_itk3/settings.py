@@ -88,6 +88,12 @@ class Settings(BaseSettings):
         """A problem with one key, named as the operator wrote it: for checks that are made after loading."""
         return origin(path, self._sources).line(path, text)
 
+    @property
+    def kept_in(self) -> dict[str, Path]:
+        """The directories that must have room before anything is collected, by what is kept there."""
+        ledger = self.ledger.sqlite_file
+        return {**({"ledger": ledger.parent} if ledger else {}), "payloads": self.payloads.directory}
+
     def spool_of(self, mailbox_id: str) -> Path | None:
         """Where foreign messages of this mailbox go; None where they stay in MESH."""
         mailbox = self.mailboxes[mailbox_id]

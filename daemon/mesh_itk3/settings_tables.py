@@ -125,6 +125,8 @@ class LimitsSettings(Table):
 
     max_message_bytes: Annotated[WholeNumber, Field(ge=1, le=2**40)] = 20_971_520
     """Larger ones are kept but not parsed, and answered 20015. The standard advises 5 MB; real ones are larger."""
+    free_bytes_min: Annotated[WholeNumber, Field(ge=0, le=2**50)] = 268_435_456
+    """A guess: the log of the ledger grows to some 64 MB, and what is here must still be filed and answered."""
 
 
 class AttachmentsSettings(Table):

@@ -4,8 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from mesh_itk3.adapters.durable import fsync_tree, make_directories, write_file
+from mesh_itk3.adapters.durable import DurableDirectories, write_file
 from mesh_itk3.ports import MailboxUnavailable, StorageFailed
+from support.unprivileged import let_others_enter, unprivileged
 
 
 def names(directory: Path) -> list[str]:
@@ -64,13 +65,28 @@ def test_a_missing_directory_is_storage_failed_without_a_path_in_the_text(tmp_pa
 
 
 def test_directories_are_made_for_their_owner_only(tmp_path):
-    make_directories(tmp_path / "a" / "b")
+    DurableDirectories().make(tmp_path / "a" / "b", tmp_path / "a")
 
     assert [(tmp_path / part).stat().st_mode & 0o777 for part in ("a", "a/b")] == [0o700, 0o700]
 
 
-def test_a_link_below_a_directory_is_not_followed(tmp_path):
-    (tmp_path / "link").symlink_to("/etc/hostname")
+def test_a_directory_that_has_been_removed_meanwhile_is_made_again(tmp_path):
+    directories = DurableDirectories()
+    directories.make(tmp_path / "a" / "b", tmp_path / "a")
+    (tmp_path / "a" / "b").rmdir()
 
-    with pytest.raises(StorageFailed):
-        fsync_tree(tmp_path)
+    directories.make(tmp_path / "a" / "b", tmp_path / "a")
+
+    assert (tmp_path / "a" / "b").is_dir()
+
+
+def test_a_directory_above_that_we_may_pass_and_not_read_stops_nothing(tmp_path):
+    (tmp_path / "above" / "root").mkdir(parents=True)
+    (tmp_path / "above" / "root").chmod(0o777)
+    (tmp_path / "above").chmod(0o711)
+    let_others_enter(tmp_path / "above" / "root")
+
+    with unprivileged():
+        DurableDirectories().make(tmp_path / "above" / "root" / "a", tmp_path / "above" / "root")
+
+    assert (tmp_path / "above" / "root" / "a").is_dir()

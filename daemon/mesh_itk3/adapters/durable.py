@@ -70,11 +70,19 @@ class FileAside:
             with suppress(OSError):
                 self._aside.unlink(missing_ok=True)
 
+    def withdraw(self) -> None:
+        """Away with it wherever it stands: it is not known to be durable. Safe to repeat."""
+        self.drop()
+        if self._is_in_place:
+            with suppress(OSError):
+                self.path.unlink(missing_ok=True)
+
 
 def make_durable(files: Sequence[FileAside]) -> None:
     """Contents, then names, then the directories that hold them: durable in their places on return. Together they cost
-    hardly more than one, for the journal of a file system takes at once what waits for it. Raises StorageFailed; then some
-    may stand in their places, and none is to be relied on.
+    hardly more than one, for the journal of a file system takes at once what waits for it. Raises StorageFailed; then none
+    is left, as far as the disk allows it. No fsync is tried again: the kernel reports a failed one once, drops what it could
+    not write, and says of the next that all is well. Whoever tries again writes everything anew.
     """
     try:
         for file in files:
@@ -85,7 +93,7 @@ def make_durable(files: Sequence[FileAside]) -> None:
             fsync_directory(directory)
     except BaseException:
         for file in files:
-            file.drop()
+            file.withdraw()
         raise
 
 
@@ -136,22 +144,51 @@ def fsync_file(path: Path) -> None:
         _fsync(path)
 
 
-def make_directories(path: Path, mode: int = 0o700) -> None:
-    """Makes a directory and those above it that are missing, each durable on return. Raises StorageFailed."""
-    with storage_failures():
-        missing = [place for place in (path, *path.parents) if not place.is_dir()]
-        for place in reversed(missing):
-            place.mkdir(mode=mode, exist_ok=True)
-            fsync_directory(place.parent)
+class DurableDirectories:
+    """Makes directories, and remembers which of them this process knows to be durable. Safe to use from several threads."""
+
+    def __init__(self) -> None:
+        self._known: dict[Path, tuple[int, int]] = {}
+
+    def make(self, path: Path, root: Path, mode: int = 0o700) -> None:
+        """On return `path` is there and durable, with all that lead to it from `root`, the directory that somebody has
+        configured, and whatever above that had to be made. Raises StorageFailed.
+        """
+        if self._known.get(path) == (there := _identity(path)) and there is not None:
+            return
+        with storage_failures():
+            missing = [place for place in (path, *path.parents) if not place.is_dir()]
+            # Those that were there too: whoever made them may have died before it came to that, or be a thread about to.
+            doubtful = [place for place in (path, *path.parents) if place in missing or place.is_relative_to(root)]
+            try:
+                for place in reversed(doubtful):
+                    place.mkdir(mode=mode, exist_ok=True)
+                    _fsync_name(place, is_ours=place in missing)
+            except OSError:
+                # The next try makes them anew: see `make_durable` about a second fsync.
+                for place in missing:
+                    with suppress(OSError):
+                        place.rmdir()
+                raise
+        if (there := _identity(path)) is not None:
+            self._known[path] = there
 
 
-def fsync_tree(directory: Path) -> None:
-    """Makes every file below a directory durable, and every directory. Links are not followed. Raises StorageFailed."""
-    with storage_failures():
-        for place, _, files in os.walk(directory, topdown=False):
-            for file in files:
-                _fsync(Path(place, file))
-            _fsync(Path(place), os.O_DIRECTORY)
+def _identity(path: Path) -> tuple[int, int] | None:
+    try:
+        there = path.stat()
+    except OSError:
+        return None
+    return there.st_dev, there.st_ino
+
+
+def _fsync_name(place: Path, *, is_ours: bool) -> None:
+    try:
+        _fsync(place.parent, os.O_DIRECTORY)
+    except PermissionError:
+        # A directory of others that we may pass and not read: nor have we made anything in it.
+        if is_ours:
+            raise
 
 
 def is_unfinished(name: str) -> bool:

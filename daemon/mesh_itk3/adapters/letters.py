@@ -26,10 +26,10 @@ import orjson
 
 from mesh_itk3.adapters.durable import (
     PARTIAL_SUFFIX,
+    DurableDirectories,
     begin_write_back,
     fsync_directory,
     fsync_file,
-    make_directories,
     reason_of,
     storage_failures,
 )
@@ -67,6 +67,9 @@ _GROUP_TOO: Final = _Modes(directory=0o750, file=0o640)
 class LetterFiles:
     """Implements `handler.Writer`. Safe from several threads and processes: a letter being written is locked."""
 
+    def __init__(self) -> None:
+        self._directories = DurableDirectories()
+
     def file(self, output: Path, message: Message, fill: Callable[[Folder], Mapping[str, Any]]) -> Path:
         """As `handler.Writer.file` says. Raises StorageFailed; what `fill` raises passes through and leaves nothing."""
         parent = output / message.received_at.astimezone(UTC).date().isoformat()
@@ -74,9 +77,11 @@ class LetterFiles:
             name, is_done = _place(parent, message)
             if is_done:
                 # Once more: the process that renamed it may have died before it came to this.
-                fsync_directory(parent)
+                self._directories.make(parent, output)
+                _make_name_durable(output, parent, name)
                 return parent / name
             try:
+                _make_day(self._directories, output, parent)
                 _write_letter(output, parent, name, message, fill)
             except _PlaceTaken:
                 continue
@@ -139,9 +144,8 @@ def _modes_of(output: Path) -> _Modes:
 
 def _write_letter(output: Path, parent: Path, name: str, message: Message, fill: Callable[[Folder], Mapping[str, Any]]) -> None:
     modes = _modes_of(output)
-    _make_day(parent, modes)
     # Not in the day's directory: that one has lost the setgid bit, from which a letter and its files have their group.
-    with _locked_aside(output, f"{parent.name}.{name}") as (aside, descriptor):
+    with _locked_aside(_aside_of(output, parent, name)) as (aside, descriptor):
         folder = _NewFolder(aside, name, modes)
         try:
             metadata = fill(folder)
@@ -152,13 +156,29 @@ def _write_letter(output: Path, parent: Path, name: str, message: Message, fill:
         finally:
             folder.abandon()
         _rename_to_absent(aside, parent / name)
+        _make_name_durable(output, parent, name)
+
+
+def _make_name_durable(output: Path, parent: Path, name: str) -> None:
+    try:
         fsync_directory(parent)
+    except StorageFailed:
+        # Filed anew the next time: a second fsync would say that all is well (see `durable.make_durable`).
+        aside = _aside_of(output, parent, name)
+        with suppress(OSError):
+            (parent / name).rename(aside)
+            shutil.rmtree(aside, ignore_errors=True)
+        raise
 
 
-def _make_day(parent: Path, modes: _Modes) -> None:
+def _aside_of(output: Path, parent: Path, name: str) -> Path:
+    return output / f".{parent.name}.{name}{PARTIAL_SUFFIX}"
+
+
+def _make_day(directories: DurableDirectories, output: Path, parent: Path) -> None:
+    modes = _modes_of(output)
+    directories.make(parent, output, _OWNER_ONLY.directory)
     with storage_failures():
-        if not parent.is_dir():
-            make_directories(parent, _OWNER_ONLY.directory)
         # Also when it was there: the process that made it may have died before it came to this.
         there = parent.stat()
         if there.st_uid == os.geteuid() and there.st_mode & modes.directory != modes.directory:
@@ -179,12 +199,11 @@ def _rename_to_absent(aside: Path, target: Path) -> None:
 
 
 @contextmanager
-def _locked_aside(parent: Path, name: str) -> Iterator[tuple[Path, int]]:
+def _locked_aside(aside: Path) -> Iterator[tuple[Path, int]]:
     """An empty directory to fill and its descriptor, nobody else's while the block runs; gone after an exception in it.
 
     The lock dies with its holder, so a remainder that can be locked is that of a crash, and is cleaned away.
     """
-    aside = parent / f".{name}{PARTIAL_SUFFIX}"
     with storage_failures():
         descriptor = _lock_directory(aside)
     try:

@@ -12,14 +12,14 @@ import json
 import re
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from datetime import UTC, datetime
 from itertools import chain
 from pathlib import Path
 from typing import BinaryIO, Final, cast
 
-from mesh_itk3.adapters.durable import FileAside, is_unfinished, make_directories, make_durable, reason_of, storage_failures
+from mesh_itk3.adapters.durable import DurableDirectories, FileAside, is_unfinished, make_durable, reason_of, storage_failures
 from mesh_itk3.ports import MeshHeaders, PayloadDraft, PayloadMissing, StorageFailed, StoredPayload
 
 _MAILBOX_CHARACTERS: Final = re.compile(r"[^A-Za-z0-9-]")
@@ -39,6 +39,7 @@ class DirectoryPayloadStore:
     def __init__(self, directory: Path) -> None:
         self._directory = directory
         self._expected: set[str] = set()
+        self._directories = DurableDirectories()
 
     def expect(self, mailbox_id: str) -> None:
         """See `PayloadStore.expect`."""
@@ -58,7 +59,7 @@ class DirectoryPayloadStore:
         """See `PayloadStore.draft`."""
         path = self._path(name)
         self._check_there(path)
-        make_directories(path.parent)
+        self._directories.make(path.parent, self._directory)
         self._expected.add(path.parent.parent.name)
         sidecar = FileAside(_sidecar(path), lambda file: _write_all(file, _encode(headers)))
         try:
@@ -70,14 +71,7 @@ class DirectoryPayloadStore:
 
     def keep(self, drafts: Sequence[PayloadDraft]) -> None:
         """See `PayloadStore.keep`."""
-        files = list(chain.from_iterable(cast("_Draft", draft).files for draft in drafts))
-        try:
-            make_durable(files)
-        except BaseException:
-            for file in files:
-                with suppress(OSError):  # a disk that refused; the sweep finds what stays
-                    file.path.unlink(missing_ok=True)
-            raise
+        make_durable(list(chain.from_iterable(cast("_Draft", draft).files for draft in drafts)))
 
     def drop(self, drafts: Sequence[PayloadDraft]) -> None:
         """See `PayloadStore.drop`."""
@@ -86,12 +80,13 @@ class DirectoryPayloadStore:
                 file.drop()
 
     def is_whole(self, name: str, size: int) -> bool:
-        """Whether the file is there with this size; a name that is none of ours is not there."""
+        """Whether the file is there with this size; a name that is none of ours is not there. Raises StorageFailed."""
         try:
             path = self._path(name)
         except PayloadMissing:
             return False
-        return path.is_file() and path.stat().st_size == size
+        with storage_failures():
+            return path.is_file() and path.stat().st_size == size
 
     def read(self, name: str) -> bytes:
         path = self._path(name)

@@ -14,8 +14,8 @@ from typing import BinaryIO, Final
 
 from lxml import etree
 
-from mesh_itk3.adapters.durable import make_directories, storage_failures, write_file
-from mesh_itk3.ports import MeshHeaders
+from mesh_itk3.adapters.durable import DurableDirectories, fsync_directory, storage_failures, write_file
+from mesh_itk3.ports import MeshHeaders, StorageFailed
 
 SPOOL_MODE: Final = 0o640
 """The program that reads the spool runs as another user, of our group."""
@@ -57,6 +57,7 @@ class DirectorySpool:
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
+        self._directories = DurableDirectories()
 
     def spool(self, headers: MeshHeaders, fill: Callable[[BinaryIO], None]) -> None:
         """Durable on return. The control file comes last: whoever waits for it finds a whole pair. A REPORT has only the
@@ -64,13 +65,25 @@ class DirectorySpool:
         """
         name = spool_name(headers.mesh_message_id)
         control = self._directory / f"{name}.ctl"
-        with storage_failures():
-            if control.exists():
-                return
-        make_directories(self._directory, mode=0o750)
+        self._directories.make(self._directory, self._directory, mode=0o750)
+        if self._is_there(control):
+            return
         if headers.message_type == "DATA":
             write_file(self._directory / f"{name}.dat", fill, mode=SPOOL_MODE)
         write_file(control, lambda file: _write(file, control_file(headers)), mode=SPOOL_MODE)
+
+    def _is_there(self, control: Path) -> bool:
+        """Whether this pair is there, and durable: the process that wrote it may have died before it came to that."""
+        with storage_failures():
+            if not control.exists():
+                return False
+            try:
+                fsync_directory(self._directory)
+            except StorageFailed:
+                # A second fsync would say that all is well: the next try writes it anew.
+                control.unlink(missing_ok=True)
+                raise
+        return True
 
 
 def spool_name(mesh_message_id: str) -> str:

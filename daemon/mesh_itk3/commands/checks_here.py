@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from mesh_itk3.adapters.certificate import EXPIRES_SOON
+from mesh_itk3.adapters.disk_space import MIB, free_bytes, problem_of
 from mesh_itk3.commands.console import counted
 from mesh_itk3.commands.finding import Finding, good, noted, wrong
 from mesh_itk3.commands.opened import user_name
@@ -103,6 +104,7 @@ def ledger(settings: Settings) -> Iterator[Finding]:
             return
     try:
         yield _schema(settings.ledger)
+        yield from _server(settings.ledger)
     except LedgerUnavailable as unusable:
         yield wrong("ledger", str(unusable), f"Look at {settings.ledger.shown}.")
 
@@ -124,9 +126,39 @@ def _schema(settings: LedgerSettings) -> Finding:
     )
 
 
+def _server(settings: LedgerSettings) -> Iterator[Finding]:
+    """What a PostgreSQL server says of its own durability. Raises LedgerUnavailable."""
+    from mesh_itk3.adapters.ledger import undurable_settings
+
+    if settings.sqlite_file is None:
+        undurable = undurable_settings(settings.url.get_secret_value())
+        if undurable:
+            yield wrong(
+                "ledger's server",
+                f"does not keep what it has committed: {', '.join(undurable)}",
+                "Set them to on: after a power cut messages would be lost that MESH no longer has.",
+            )
+        else:
+            yield good("ledger's server", "fsync, full_page_writes and synchronous_commit are on")
+
+
 def payload_directory(settings: Settings) -> Iterator[Finding]:
     """Writable, or one that we may make."""
     yield _place("payloads", settings.payloads.directory, str(settings.payloads.directory))
+
+
+def room(settings: Settings) -> Iterator[Finding]:
+    """Whether as much of each disk is free as collecting wants."""
+    for name, directory in settings.kept_in.items():
+        check = f"disk of {name}"
+        if problem := problem_of(directory, settings.limits.free_bytes_min):
+            yield wrong(
+                check, f"{problem} ({directory})", "Until it is mended nothing is collected; MESH keeps messages for five days."
+            )
+        elif (free := free_bytes(directory)) is None:
+            yield noted(check, f"the file system of {directory} does not say how much is free", "Watch it by other means.")
+        else:
+            yield good(check, f"{free // MIB} MiB free")
 
 
 def _place(check: str, directory: Path, text: str) -> Finding:

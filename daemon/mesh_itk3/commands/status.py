@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from mesh_itk3 import __version__
+from mesh_itk3.adapters.disk_space import free_bytes, problem_of
 from mesh_itk3.adapters.ledger import schema_revision
 from mesh_itk3.commands.console import Exit, counted, instant, print_json, print_table, say, shown
 from mesh_itk3.commands.one_message import MOST_LISTED
@@ -16,7 +17,8 @@ from mesh_itk3.commands.opened import existing_ledger, read_settings
 from mesh_itk3.commands.owed import UNFINISHED, is_unfinished, unfinished_since
 from mesh_itk3.commands.rows import response_row
 from mesh_itk3.lifecycle import State
-from mesh_itk3.ports import Ledger, MailboxState, MessageKey, MessageRecord, Overview, ResponseRecord
+from mesh_itk3.ports import Ledger, MailboxState, MessageKey, MessageRecord, Overview, ResponseRecord, StorageFailed
+from mesh_itk3.reasons import Reason
 from mesh_itk3.registry import Found, Registry, registry_of
 from mesh_itk3.settings import Settings
 
@@ -45,10 +47,12 @@ def overall(settings: Settings, registry: Registry, ledger: Ledger, now: datetim
         "version": __version__,
         "at": instant(now),
         "mailboxes": [_mailbox(settings, ledger.mailbox_state(one), overview) for one in settings.mailboxes],
+        "storage": [_storage(settings, name, place) for name, place in settings.kept_in.items()],
         "messages": _totals(overview.messages),
         "responses": _totals(overview.responses),
         **{state.value: _waiting(overview, state, now) for state in NEEDS_A_PERSON},
         "unfinished": _unfinished(ledger, now),
+        "waiting_for_disk": sum(each.reason == Reason.STORAGE_FAILED for each in ledger.waiting(UNFINISHED)),
         "overdue_decisions": _overdue_decisions(settings, ledger, now),
         "sender_not_told": [_key(each.key) for each in unseen.messages if each.sender_not_told and not each.is_unmatched],
         "differing_duplicates": [_key(each.key) for each in unseen.messages if each.differs_from_first],
@@ -70,6 +74,15 @@ def _mailbox(settings: Settings, state: MailboxState, overview: Overview) -> dic
         "messages": {one.value: n for (mailbox_id, one), n in overview.messages.items() if mailbox_id == state.mailbox_id},
         "responses": {one.value: n for (mailbox_id, one), n in overview.responses.items() if mailbox_id == state.mailbox_id},
     }
+
+
+def _storage(settings: Settings, name: str, directory: Path) -> dict[str, Any]:
+    try:
+        free = free_bytes(directory)
+    except StorageFailed:
+        free = None
+    problem = problem_of(directory, settings.limits.free_bytes_min)
+    return {"kept": name, "directory": str(directory), "free_bytes": free, "problem": problem}
 
 
 def _totals(counts: Mapping[tuple[str, Any], int]) -> dict[str, int]:
@@ -177,7 +190,7 @@ def _handler_cells(handler: Mapping[str, Any]) -> Sequence[str]:
 def _needs(document: Mapping[str, Any]) -> Iterator[str]:
     """What a person has to do, or that there is nothing."""
     waiting, parked = document["awaiting_decision"], document["parked"]
-    lines = []
+    lines = list(_refused_by_disk(document))
     if waiting["count"]:
         lines.append(f"for a person: {counted(waiting['count'], 'message')}, the oldest since {_age(waiting['oldest_age_s'])}")
         if overdue := document["overdue_decisions"]:
@@ -195,6 +208,17 @@ def _needs(document: Mapping[str, Any]) -> Iterator[str]:
     if owed := document["responses"].get("owed"):
         lines.append(f"still to be sent: {counted(owed, 'response')}")
     yield from lines or ["nothing needs a person"]
+
+
+def _refused_by_disk(document: Mapping[str, Any]) -> Iterator[str]:
+    lines = [f"{one['kept']}: {one['problem']} ({one['directory']})" for one in document["storage"] if one["problem"]]
+    refused = [one["mailbox_id"] for one in document["mailboxes"] if one["reason"] == Reason.STORAGE_FAILED]
+    lines += [f"not collected, the disk refused at the last poll: {mailbox_id}" for mailbox_id in refused]
+    if count := document["waiting_for_disk"]:
+        lines.append(f"wait for a disk that refused a write: {counted(count, 'message')}")
+    yield from lines
+    if lines:
+        yield "    free space or repair the disk; all goes on by itself"
 
 
 def _unseen(document: Mapping[str, Any]) -> Iterator[str]:

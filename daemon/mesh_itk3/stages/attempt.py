@@ -105,18 +105,20 @@ def _first_of(
 
 def _safely(world: World, stage: str, record: MessageRecord, work: Callable[[MessageRecord], Outcome[Step]]) -> Outcome[Step]:
     try:
-        return work(record)
+        outcome = work(record)
     except (LedgerUnavailable, LeaseLost):
         raise  # not this message's fault: nothing is counted
     except PayloadMissing as error:
-        return failed_attempt(world, record, stage, Reason.PAYLOAD_MISSING, error)
+        outcome = failed_attempt(world, record, stage, Reason.PAYLOAD_MISSING, error)
     except StorageFailed as error:
-        events.emit(events.STORAGE_FAILED, **ids(record), stage=stage, **events.where(error))
+        world.refusals.refused(record.key, error, {**ids(record), "stage": stage})
         return later(world, record, stage, Reason.STORAGE_FAILED, WAIT_FOR_DISK, attempts=record.attempts)
     except (Exception, SystemExit) as error:  # noqa: BLE001 - the per-message loop: one message's fault must not hold up the others
-        return failed_attempt(world, record, stage, Reason.STAGE_FAILED, error)
+        outcome = failed_attempt(world, record, stage, Reason.STAGE_FAILED, error)
     finally:
         world.progress()
+    world.refusals.passed(record.key, stage)
+    return outcome
 
 
 def _give_back(world: World, keys: list[Any]) -> None:

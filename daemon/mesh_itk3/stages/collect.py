@@ -34,6 +34,7 @@ from mesh_itk3.ports import (
 from mesh_itk3.reasons import Reason
 from mesh_itk3.stages.at_once import work_at_once
 from mesh_itk3.stages.secure import Batch, acknowledge, beating, drop, is_held_for_correlate, kind_of, say_done, secure, take
+from mesh_itk3.stages.storage import spooling_failed, spooling_works
 from mesh_itk3.stages.walk import FAULTS_OF_MESH, MAX_FAULTS_IN_A_ROW, STAGE, Collector, Walk
 
 __all__ = ["Collector", "Walk", "collect", "kind_of"]
@@ -44,6 +45,7 @@ def collect(c: Collector) -> Walk:
     stays), StorageFailed, LedgerUnavailable, LeaseLost (nothing more may be collected now).
     """
     walk = Walk()
+    c.check_room()
     try:
         for page in c.mailbox.pages():
             walk.pages += 1
@@ -139,6 +141,7 @@ def _collect_safely(c: Collector, walk: Walk, batch: Batch, mesh_message_id: str
     said = {"mailbox_id": c.mailbox.mailbox_id, "mesh_message_id": mesh_message_id, "stage": STAGE}
     c.failed.discard(mesh_message_id)
     try:
+        c.check_room()
         _collect_one(c, walk, batch, mesh_message_id, record)
     except (StorageFailed, LedgerUnavailable, LeaseLost, HeldByAnother, CredentialsRejected):
         raise
@@ -265,22 +268,14 @@ def _foreign(c: Collector, walk: Walk, mesh_message_id: str, download: Download,
     try:
         c.spool.spool(download.headers, beating(c.progress, download))
     except StorageFailed as error:
-        _say_unspooled(walk, key, error)
+        # It stays in MESH for the next poll, and ours are collected all the same.
+        walk.count("failures")
+        spooling_failed(c, error)
         return "left"
+    spooling_works(c)
     _remember_foreign(c, key, download.headers, Reason.FOREIGN_SPOOLED)
     acknowledge(c, walk, key)
     return "spooled"
-
-
-def _say_unspooled(walk: Walk, key: MessageKey, error: StorageFailed) -> None:
-    """The spool refuses: the message stays in MESH for the next poll, and ours are collected all the same. Said once in a
-    walk, whatever the number of messages.
-    """
-    walk.count("failures")
-    with walk.lock:
-        is_said, walk.is_spool_failing = walk.is_spool_failing, True
-    if not is_said:
-        events.emit(events.STORAGE_FAILED, mailbox_id=key.mailbox_id, stage=STAGE, reason="spool", **events.where(error))
 
 
 def _remember_foreign(c: Collector, key: MessageKey, headers: MeshHeaders, reason: Reason) -> None:

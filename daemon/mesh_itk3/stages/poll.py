@@ -17,6 +17,7 @@ from mesh_itk3.ports import (
     StorageFailed,
 )
 from mesh_itk3.stages.collect import Collector, Walk, collect
+from mesh_itk3.stages.storage import collecting_failed, collecting_works, is_of_the_disk
 
 HANDSHAKE_EVERY: Final = timedelta(hours=20)
 """MESH wants a handshake at least once in 24 hours; four hours are left for a MESH that is away."""
@@ -65,9 +66,9 @@ def _poll_once(c: Collector) -> Walk | None:
         mailbox_failed(c.ledger, state, error)
         return None
     except StorageFailed as error:
-        events.emit(events.STORAGE_FAILED, mailbox_id=c.mailbox.mailbox_id, stage="collect", **events.where(error))
+        collecting_failed(c, state, error)
         return None
-    mailbox_answered(c.ledger, c.clock, state)
+    mailbox_answered(c.ledger, c.clock, collecting_works(c, state))
     _say_polled(c, walk, started)
     return walk
 
@@ -112,7 +113,10 @@ def mailbox_failed(ledger: Ledger, state: MailboxState, error: CredentialsReject
 
 
 def mailbox_answered(ledger: Ledger, clock: Clock, state: MailboxState) -> None:
-    """Notes the success; says it where it ends a time without."""
+    """Notes the success; says it where it ends a time without. What the disk refuses MESH cannot make good."""
+    if is_of_the_disk(state):
+        ledger.record_mailbox_state(replace(state, last_success_at=clock.now()))
+        return
     if state.failures:
         events.emit(events.MAILBOX_RECOVERED, mailbox_id=state.mailbox_id, count=state.failures)
     ledger.record_mailbox_state(replace(state, last_success_at=clock.now(), failures=0, reason=None))

@@ -41,6 +41,13 @@ class Collector:
     is_stopping: Callable[[], bool] = lambda: False
     left: dict[str, str] = field(default_factory=dict)
     """Ids seen on workflows that we do not take now, with their workflow: not opened again while that holds."""
+    check_room: Callable[[], None] = lambda: None
+    """Asked before a walk and before each message; raises StorageFailed where too little of the disk is free."""
+    storage_problem: str | None = None
+    """What the disk refused at the last poll."""
+    is_spool_failing: bool = False
+    lock: Lock = field(default_factory=Lock)
+    """Held while `is_spool_failing` changes: several workers share a collector."""
     failed: set[str] = field(default_factory=set)
     """Ids that could not be fetched at the last try. They come last in a walk: a slow one delays no other."""
 
@@ -63,7 +70,6 @@ class Walk:
     faults_in_a_row: int = 0
     """Faults of MESH since it last did something whole."""
     has_succeeded: bool = False
-    is_spool_failing: bool = False
     is_over: bool = False
     """No worker begins another message."""
     seen: set[str] = field(default_factory=set)

@@ -11,6 +11,7 @@ from mesh_itk3.itk3.envelope import Caps
 from mesh_itk3.itk3.verdict import Strictness
 from mesh_itk3.ports import Clock, Ledger, MessageKey, PayloadStore, Routes
 from mesh_itk3.stages.readings import Readings
+from mesh_itk3.stages.storage import Refusals
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +72,7 @@ class World:
     is_stopping: Callable[[], bool] = _never
     """Asked between messages: what is claimed and not begun is given back."""
     readings: Readings = field(default_factory=Readings)
+    refusals: Refusals = field(default_factory=Refusals)
     unreleased: set[MessageKey] = field(default_factory=set)
     """Claimed messages that could not be given back when the ledger failed."""
 

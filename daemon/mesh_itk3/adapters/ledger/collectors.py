@@ -7,6 +7,7 @@ import os
 import socket
 import threading
 from collections.abc import Collection, Mapping, Sequence
+from contextlib import suppress
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Final, Protocol
@@ -92,7 +93,7 @@ class FileLock:
     def release(self) -> None:
         with self._guard:
             if self._descriptor is not None:
-                os.ftruncate(self._descriptor, 0)
+                _write_holder(self._descriptor, "")
                 os.close(self._descriptor)
                 self._descriptor = None
 
@@ -108,9 +109,15 @@ class FileLock:
             holder = os.pread(descriptor, 200, 0).decode("ascii", "replace").strip()
             os.close(descriptor)
             raise HeldByAnother(f"another process collects into this ledger: {holder or 'not known which'}") from error
-        os.ftruncate(descriptor, 0)
-        os.pwrite(descriptor, f"pid {os.getpid()} on {socket.gethostname()}\n".encode(), 0)
+        _write_holder(descriptor, f"pid {os.getpid()} on {socket.gethostname()}\n")
         return descriptor
+
+
+def _write_holder(descriptor: int, holder: str) -> None:
+    # For a person to read. The lock holds without it, also on a disk that is full.
+    with suppress(OSError):
+        os.ftruncate(descriptor, 0)
+        os.pwrite(descriptor, holder.encode(), 0)
 
 
 class Leases:

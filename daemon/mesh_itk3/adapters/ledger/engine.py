@@ -6,18 +6,19 @@ import os
 import sqlite3
 import threading
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import quote
 
-from sqlalchemy import URL, Connection, Engine, QueuePool, create_engine, event, make_url
-from sqlalchemy.engine.interfaces import DBAPIConnection
+from sqlalchemy import URL, Connection, Engine, QueuePool, create_engine, event, make_url, text
+from sqlalchemy.engine.interfaces import DBAPIConnection, ExceptionContext
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError
 from sqlalchemy.pool import ConnectionPoolEntry
 
-from mesh_itk3.adapters.ledger.failures import ledger_failures
-from mesh_itk3.ports import LedgerUnavailable
+from mesh_itk3.adapters.durable import DurableDirectories, fsync_directory
+from mesh_itk3.adapters.ledger.failures import is_distrusted, ledger_failures
+from mesh_itk3.ports import LedgerUnavailable, StorageFailed
 
 BUSY_TIMEOUT_S: Final = 15.0
 """A guess: longer than any transaction of ours, shorter than a watchdog's patience."""
@@ -25,6 +26,7 @@ _POSTGRESQL_OPTIONS: Final = (
     "-c timezone=UTC -c synchronous_commit=on -c lock_timeout=15s -c statement_timeout=60s"
     " -c idle_in_transaction_session_timeout=60s"
 )
+_POSTGRESQL_DURABILITY: Final = ("fsync", "full_page_writes", "synchronous_commit")
 _POOL: Final = {"pool_size": 8, "pool_use_lifo": True, "max_overflow": 8, "pool_timeout": BUSY_TIMEOUT_S}
 _BEGIN: Final = "mesh_itk3_begin"
 """How a transaction begins on SQLite; empty: not at all, each statement being one of its own."""
@@ -88,11 +90,33 @@ def connect(url: str) -> Database:
     raise LedgerUnavailable("ledger.url is neither sqlite:// nor postgresql://")
 
 
-def create_sqlite_file(path: Path) -> None:
-    """Makes an empty ledger file, mode 0600, and its directory, mode 0700, where they are missing."""
+def undurable_settings(url: str) -> list[str]:
+    """The settings of a PostgreSQL server that let it forget what it has committed, as `fsync = off`; none on SQLite, where
+    every connection of ours sets its own. Raises LedgerUnavailable.
+    """
+    database = connect(url)
+    if database.is_sqlite:
+        return []
     try:
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+        with database.reading() as connection:
+            shown = {name: str(connection.execute(text(f"SHOW {name}")).scalar()) for name in _POSTGRESQL_DURABILITY}
+    finally:
+        database.close()
+    return [f"{name} = {value}" for name, value in shown.items() if value != "on"]
+
+
+def create_sqlite_file(path: Path) -> None:
+    """Makes an empty ledger file, mode 0600, and its directory, mode 0700, where they are missing; durable on return."""
+    try:
+        DurableDirectories().make(path.parent, path.parent)
+        with suppress(FileExistsError):  # another process was quicker
+            os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+        fsync_directory(path.parent)
+    except StorageFailed as error:
+        with suppress(OSError):
+            if not path.stat().st_size:  # to be made anew: see `durable.make_durable`
+                path.unlink()
+        raise LedgerUnavailable(f"the ledger file cannot be made: {error}") from error
     except OSError as error:
         raise LedgerUnavailable(f"the ledger file cannot be made ({type(error).__name__})") from error
 
@@ -121,6 +145,7 @@ def _sqlite_engine(path: Path) -> Engine:
     engine = create_engine("sqlite://", creator=open_file, poolclass=QueuePool, hide_parameters=True, **_POOL)
     event.listen(engine, "connect", _set_up_sqlite)
     event.listen(engine, "begin", _begin_sqlite)
+    event.listen(engine, "handle_error", _distrust)
     return engine
 
 
@@ -138,6 +163,14 @@ def _set_up_sqlite(connection: DBAPIConnection, _: ConnectionPoolEntry) -> None:
     ):
         cursor.execute(f"PRAGMA {pragma}")
     cursor.close()
+
+
+def _distrust(context: ExceptionContext) -> None:
+    """After an I/O error nothing that a connection believes is believed: it is closed, and with it all that are idle. What
+    was not committed is undone; SQLite writes the same part of its log anew with the next transaction.
+    """
+    if is_distrusted(context.original_exception):
+        context.is_disconnect = True
 
 
 def _begin_sqlite(connection: Connection) -> None:

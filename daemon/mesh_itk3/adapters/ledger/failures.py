@@ -62,6 +62,12 @@ def ledger_failures() -> Iterator[None]:
         raise LedgerUnavailable("every connection to the ledger is busy for too long") from error
 
 
+def is_distrusted(error: BaseException | None) -> bool:
+    """Whether a connection that has raised this may believe what is not on the disk."""
+    code = getattr(error, "sqlite_errorcode", 0) & 0xFF if isinstance(error, sqlite3.Error) else 0
+    return code in (sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CORRUPT)
+
+
 @contextmanager
 def faults_of_steps() -> Iterator[None]:
     """Inside `ledger_failures`: a step that breaks a constraint, which no other process can bring about, is at fault

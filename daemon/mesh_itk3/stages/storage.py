@@ -1,0 +1,77 @@
+"""A disk that refuses: said when it begins and when it ends, and noted for `status`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from threading import Lock
+from typing import Any
+
+from mesh_itk3 import events
+from mesh_itk3.ports import MailboxState, MessageKey, StorageFailed
+from mesh_itk3.reasons import Reason
+from mesh_itk3.stages.walk import STAGE, Collector
+
+
+@dataclass(slots=True)
+class Refusals:
+    """The messages that wait because the disk has refused something of theirs. Safe to use from several threads."""
+
+    _waiting: set[MessageKey] = field(default_factory=set)
+    _lock: Lock = field(default_factory=Lock)
+
+    def refused(self, key: MessageKey, error: StorageFailed, said: Mapping[str, Any]) -> None:
+        """Says so for the first of them."""
+        with self._lock:
+            is_first = not self._waiting
+            self._waiting.add(key)
+        if is_first:
+            events.emit(events.STORAGE_FAILED, **said, reason=str(error), **events.where(error))
+
+    def passed(self, key: MessageKey, stage: str) -> None:
+        """Nothing was refused; says so for the last that had waited."""
+        with self._lock:
+            is_last = self._waiting == {key}
+            self._waiting.discard(key)
+        if is_last:
+            events.emit(events.STORAGE_USABLE, stage=stage)
+
+
+def collecting_failed(c: Collector, state: MailboxState, error: StorageFailed) -> None:
+    """Nothing can be collected now: said once, also across restarts, and counted for `status`. Raises LedgerUnavailable."""
+    is_new = c.storage_problem is None and not is_of_the_disk(state)
+    c.storage_problem = str(error)
+    if is_new:
+        said = {"mailbox_id": state.mailbox_id, "stage": STAGE, "reason": c.storage_problem}
+        events.emit(events.STORAGE_FAILED, **said, **events.where(error))
+    c.ledger.record_mailbox_state(replace(state, failures=state.failures + 1, reason=Reason.STORAGE_FAILED))
+
+
+def collecting_works(c: Collector, state: MailboxState) -> MailboxState:
+    """Something could be collected, had there been anything. The state of the mailbox as far as the disk goes."""
+    if c.storage_problem is not None or is_of_the_disk(state):
+        events.emit(events.STORAGE_USABLE, mailbox_id=state.mailbox_id, stage=STAGE)
+    c.storage_problem = None
+    return replace(state, failures=0, reason=None) if is_of_the_disk(state) else state
+
+
+def is_of_the_disk(state: MailboxState) -> bool:
+    """Whether what the mailbox failed with last was the disk, and not MESH."""
+    return state.reason == Reason.STORAGE_FAILED
+
+
+def spooling_failed(c: Collector, error: StorageFailed) -> None:
+    """The spool refuses: said once, whatever the number of messages and polls."""
+    with c.lock:
+        is_new, c.is_spool_failing = not c.is_spool_failing, True
+    if is_new:
+        said = {"mailbox_id": c.mailbox.mailbox_id, "stage": STAGE, "reason": "spool"}
+        events.emit(events.STORAGE_FAILED, **said, **events.where(error))
+
+
+def spooling_works(c: Collector) -> None:
+    """A message was spooled."""
+    with c.lock:
+        was_failing, c.is_spool_failing = c.is_spool_failing, False
+    if was_failing:
+        events.emit(events.STORAGE_USABLE, mailbox_id=c.mailbox.mailbox_id, stage=STAGE, reason="spool")
