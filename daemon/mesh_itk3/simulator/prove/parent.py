@@ -8,6 +8,7 @@ for the tests of the oracle.
 from __future__ import annotations
 
 import ctypes
+import fcntl
 import gc
 import importlib
 import json
@@ -25,11 +26,14 @@ from pathlib import Path
 from typing import Any, Final
 
 from mesh_itk3.daemon import Daemon
+from mesh_itk3.ports import LedgerUnavailable, StorageFailed
 from mesh_itk3.simulator.leash import PR_SET_PDEATHSIG, leashed
 from mesh_itk3.simulator.prove import warm
 from mesh_itk3.simulator.prove.points import Watch, watch
 
 Change = Callable[[Daemon], None]
+_LONGEST_SAID: Final = 1024 * 1024
+REFUSED: Final = 1
 _NAME_BYTES: Final = 120
 _FIRST_PAUSE_S: Final = 0.005
 """Of the adapter, before it repeats a call: nobody waits here for a MESH to come back."""
@@ -66,15 +70,15 @@ class Parent:
         self._passed.forget()
         began = time.monotonic()
         work = {"round": self._round, "decide": _decide, "warm": self._round}[order["do"]]
-        learn, tell = os.pipe()
-        pid = warm.fork(lambda: _in_child(work, order, tell), Path(order["log"]))
-        os.close(tell)
-        is_late = _await(pid, order.get("after_us"), order["within_s"])
-        ended = warm.wait(pid)
+        heard, said = os.pipe()
+        fcntl.fcntl(said, fcntl.F_SETPIPE_SZ, _LONGEST_SAID)  # nobody reads before the child has ended
+        pid = warm.fork(lambda: _in_child(work, order, said), Path(order["log"]))
+        os.close(said)
+        with open(heard, "rb") as words:  # noqa: PTH123 - a descriptor
+            is_late = _await(pid, order.get("after_us"), order["within_s"])
+            ended = warm.wait(pid)
+            _hear(order, words.read())
         answer = {"code": ended.code, "signal": ended.signal, "is_late": is_late, "seconds": time.monotonic() - began}
-        with open(learn, "rb") as learned:  # noqa: PTH123 - a descriptor
-            if order["do"] == "warm":
-                _import(learned.read().decode().split())
         return answer | self._passed.read()
 
     def _round(self, order: dict[str, Any]) -> int:
@@ -87,18 +91,33 @@ class Parent:
             self._change(daemon)
             watch(daemon, Watch(order.get("at_point"), order.get("named"), self._passed.note))
 
-        return warm.one_round(Path(order["config"]), prepare, wait=lambda _: None)
+        try:
+            return warm.one_round(Path(order["config"]), prepare, wait=lambda _: None)
+        except (LedgerUnavailable, StorageFailed) as refused:
+            sys.stderr.write(f"{refused}\n")  # one line, as the command line says it
+            return REFUSED
 
 
-def _in_child(work: Callable[[dict[str, Any]], int], order: dict[str, Any], tell: int) -> int:
+def _in_child(work: Callable[[dict[str, Any]], int], order: dict[str, Any], said: int) -> int:
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # the answers are the parent's
+    if order.get("most_file_bytes"):
+        os.dup2(said, 2)  # the log is no file here: what is to be full is the disk of ledger, payloads and letters
     if order["do"] != "warm":
         return work(order)
     known = set(sys.modules)
     code = work(order)
-    os.write(tell, " ".join(sorted(set(sys.modules) - known)).encode()[:60_000])
+    os.write(said, " ".join(sorted(set(sys.modules) - known)).encode()[:_LONGEST_SAID])
     return code
+
+
+def _hear(order: dict[str, Any], words: bytes) -> None:
+    """What a child has said over the pipe: the modules that it had to import, or its log."""
+    if order["do"] == "warm":
+        _import(words.decode().split())
+    elif words:
+        with Path(order["log"]).open("ab") as log:
+            log.write(words)
 
 
 def _decide(order: dict[str, Any]) -> int:

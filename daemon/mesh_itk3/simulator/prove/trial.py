@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlite3
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from signal import SIGKILL
 from typing import Any, Final
 
@@ -58,7 +58,9 @@ class Outcome:
         return self.killed_at.total()
 
     def to_json(self) -> dict[str, Any]:
-        return asdict(self) | {"kills": self.kills}
+        counts = {name: dict(getattr(self, name)) for name in ("killed_at", "faults")}  # asdict cannot copy a Counter
+        plain = {each.name: getattr(self, each.name) for each in fields(self)}
+        return plain | counts | {"violations": [asdict(each) for each in self.violations], "kills": self.kills}
 
 
 class Trial:
