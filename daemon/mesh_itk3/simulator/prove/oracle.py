@@ -18,7 +18,7 @@ GONE_OUT: Final = frozenset({"sent", "delivered", "undelivered"})
 
 INVARIANTS: Final[Mapping[str, str]] = {
     "lost": "Every message that MESH has taken is in the ledger or still in the inbox.",
-    "acknowledged, not durable": "What is acknowledged has a row, and its file holds the bytes that were sent.",
+    "acknowledged, not durable": "The file of what is acknowledged holds the bytes that were sent.",
     "second response": "At most one response of each level to a message.",
     "repeated differently": "A response that is sent again has the same bytes.",
     "business after a negative": "Nothing follows a negative infrastructure response.",
@@ -149,16 +149,9 @@ def _kept(e: Evidence) -> Iterator[Violation]:
         row = e.rows.get(each.mesh_message_id)
         if row is None and status != "accepted":
             yield Violation("lost", f"{each.mesh_message_id}: MESH has it as {status}, the ledger has no row")
-        if status == "acknowledged" and not each.is_foreign:
-            yield from _durable(each, row)
-
-
-def _durable(each: Message, row: Row | None) -> Iterator[Violation]:
-    what = "no row" if row is None else "no file" if row.file_sha256 is None else None
-    if row is not None and row.file_sha256 not in (None, each.sha256):
-        what = "other bytes than were sent"
-    if what:
-        yield Violation("acknowledged, not durable", f"{each.mesh_message_id}: {what}")
+        if row is not None and status == "acknowledged" and not each.is_foreign and row.file_sha256 != each.sha256:
+            what = "no file" if row.file_sha256 is None else "other bytes than were sent"
+            yield Violation("acknowledged, not durable", f"{each.mesh_message_id}: {what}")
 
 
 def _foreign(e: Evidence) -> Iterator[Violation]:

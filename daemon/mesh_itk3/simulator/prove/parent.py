@@ -1,8 +1,7 @@
 """The warm parent: a process of its own that has imported everything and holds nothing, and forks each run of the daemon.
 
-`python -m mesh_itk3.simulator.prove.parent [MODULE:FUNCTION]` reads orders from its standard input and answers each on its
-standard output, one JSON document a line. The function, if any, changes every daemon that is composed: broken on purpose,
-for the tests of the oracle.
+`python -m mesh_itk3.simulator.prove.parent` reads orders from its standard input and answers each on its standard output, one
+JSON document a line.
 """
 
 from __future__ import annotations
@@ -19,6 +18,7 @@ import select
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -62,14 +62,15 @@ class Passed:
 class Parent:
     """Does what it is told, one order after the other."""
 
-    def __init__(self, change: Change) -> None:
-        self._change = change
+    def __init__(self) -> None:
         self._passed = Passed()
 
     def do(self, order: dict[str, Any]) -> dict[str, Any]:
+        if order["do"] == "warm":
+            return _warm_up(Path(order["config"]), Path(order["log"]))
         self._passed.forget()
         began = time.monotonic()
-        work = {"round": self._round, "decide": _decide, "warm": self._round}[order["do"]]
+        work = {"round": self._round, "decide": _decide}[order["do"]]
         heard, said = os.pipe()
         fcntl.fcntl(said, fcntl.F_SETPIPE_SZ, _LONGEST_SAID)  # nobody reads before the child has ended
         pid = warm.fork(lambda: _in_child(work, order, said), Path(order["log"]))
@@ -77,7 +78,9 @@ class Parent:
         with open(heard, "rb") as words:  # noqa: PTH123 - a descriptor
             is_late = _await(pid, order.get("after_us"), order["within_s"])
             ended = warm.wait(pid)
-            _hear(order, words.read())
+            if said_aside := words.read():
+                with Path(order["log"]).open("ab") as log:
+                    log.write(said_aside)
         answer = {"code": ended.code, "signal": ended.signal, "is_late": is_late, "seconds": time.monotonic() - began}
         return answer | self._passed.read()
 
@@ -88,7 +91,7 @@ class Parent:
         def prepare(daemon: Daemon) -> None:
             for mailbox in daemon.mailboxes.values():
                 object.__setattr__(mailbox._connection, "first_pause_s", _FIRST_PAUSE_S)  # type: ignore[attr-defined] # noqa: SLF001
-            self._change(daemon)
+            change_of(order.get("change"))(daemon)
             watch(daemon, Watch(order.get("at_point"), order.get("named"), self._passed.note))
 
         try:
@@ -103,21 +106,7 @@ def _in_child(work: Callable[[dict[str, Any]], int], order: dict[str, Any], said
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # the answers are the parent's
     if order.get("most_file_bytes"):
         os.dup2(said, 2)  # the log is no file here: what is to be full is the disk of ledger, payloads and letters
-    if order["do"] != "warm":
-        return work(order)
-    known = set(sys.modules)
-    code = work(order)
-    os.write(said, " ".join(sorted(set(sys.modules) - known)).encode()[:_LONGEST_SAID])
-    return code
-
-
-def _hear(order: dict[str, Any], words: bytes) -> None:
-    """What a child has said over the pipe: the modules that it had to import, or its log."""
-    if order["do"] == "warm":
-        _import(words.decode().split())
-    elif words:
-        with Path(order["log"]).open("ab") as log:
-            log.write(words)
+    return work(order)
 
 
 def _decide(order: dict[str, Any]) -> int:
@@ -130,13 +119,24 @@ def _decide(order: dict[str, Any]) -> int:
         return int(refused.exit_code)
 
 
-def _import(names: list[str]) -> None:
-    """What a child has needed besides, so that no further child needs it anew."""
-    for name in names:
-        with suppress(ImportError):
-            importlib.import_module(name)
+def _warm_up(config: Path, log: Path) -> dict[str, Any]:
+    """One run in this process itself: whatever a run imports, compiles and keeps for the next is here for every child. It
+    leaves no thread and no open file behind, or the answer is a failure.
+    """
+    import mesh_itk3.commands.respond  # noqa: F401 - a decision's child finds it here
+
+    before, errors = set(os.listdir("/proc/self/fd")), os.dup(2)
+    with log.open("ab") as stream:
+        os.dup2(stream.fileno(), 2)
+    try:
+        code = warm.one_round(config, wait=lambda _: None)
+    finally:
+        os.dup2(errors, 2)
+        os.close(errors)
     gc.collect()
     gc.freeze()  # what is here already is never looked at again, and so not copied for each child
+    left = set(os.listdir("/proc/self/fd")) - before
+    return {"code": code, "left": len(left) + threading.active_count() - 1}
 
 
 def _await(pid: int, after_us: int | None, within_s: float) -> bool:
@@ -153,7 +153,9 @@ def _await(pid: int, after_us: int | None, within_s: float) -> bool:
 
 
 def change_of(named: str | None) -> Change:
-    """The function that changes each daemon. Raises ImportError, AttributeError, ValueError."""
+    """`MODULE:FUNCTION` that changes each daemon: broken on purpose, for the tests of the oracle. Raises ImportError,
+    AttributeError, ValueError.
+    """
     if not named:
         return lambda _: None
     module, function = named.split(":")
@@ -164,7 +166,7 @@ def change_of(named: str | None) -> Change:
 def main() -> None:
     """Until its standard input ends."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal's Ctrl-C means the command, which ends us in order
-    parent = Parent(change_of(sys.argv[1] if len(sys.argv) > 1 else None))
+    parent = Parent()
     for line in sys.stdin:
         answer = parent.do(json.loads(line))
         sys.stdout.write(json.dumps(answer) + "\n")
@@ -177,8 +179,8 @@ def main() -> None:
 class WarmParent:
     """That process, as its user sees it. It dies with us, however we die."""
 
-    def __init__(self, log: Path, environment: dict[str, str], daemon: str | None = None) -> None:
-        command = leashed([sys.executable, "-m", "mesh_itk3.simulator.prove.parent", *([daemon] if daemon else [])])
+    def __init__(self, log: Path, environment: dict[str, str]) -> None:
+        command = leashed([sys.executable, "-m", "mesh_itk3.simulator.prove.parent"])
         with log.open("ab") as stream:
             self._process = subprocess.Popen(  # noqa: S603  # a command line of ours
                 command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=stream, env=environment, start_new_session=True

@@ -82,13 +82,13 @@ def _say(**what: Any) -> None:
 
 def main() -> int:
     """Until its standard input ends, or it is told to stop: it finishes the trial in hand."""
-    root, out, *daemon = sys.argv[1:]
+    root, out, *change = sys.argv[1:]
     stopping = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: stopping.set())
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal's Ctrl-C means the command, which ends us in order
-    changed = daemon[0] if daemon else None
     try:
-        with a_world(Path(root), changed) as world:
+        with a_world(Path(root)) as world:
+            world.change = change[0] if change else None
             worker = Worker(world, Path(out), stopping)
             _say(is_ready=True)
             for line in sys.stdin:

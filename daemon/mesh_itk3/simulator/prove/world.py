@@ -53,12 +53,9 @@ class World:
     window: Window
     parent: WarmParent
     hospital: Hospital
-    daemon: str | None
+    change: str | None = None
+    """See `parent.change_of`."""
     _number: int = 0
-
-    @property
-    def is_broken_on_purpose(self) -> bool:
-        return self.daemon is not None
 
     @contextmanager
     def batch(self) -> Iterator[Batch]:
@@ -77,13 +74,13 @@ class World:
             threading.Thread(target=shutil.rmtree, args=(root,), kwargs={"ignore_errors": True}, daemon=True).start()
 
     def warm_up(self) -> None:
-        """Lets the warm parent import what a run and a decision need, by letting a child do one of each kind."""
+        """Lets the warm parent do one run itself, over letters of each form: its children need not import anything anew."""
         with self.batch() as batch:
             letters = [a_message("ITK003D", seed="warm"), a_message("ITK007C", seed="warm", form="json")]
             for letter in (*letters, not_well_formed(a_message("ITK004D", seed="warm"))):
                 self.hospital.send(letter, to=PRACTICE_MAILBOX, workflow_id="TOC_FHIR_IP_DISCH")
-            answer = batch.order("warm", within_s=WITHIN_S)
-            if answer["code"] != 0:
+            answer = batch.order("warm")
+            if answer["code"] != 0 or answer["left"]:
                 raise SimulationFailed(f"the daemon does not run here; its log is {batch.kept_log()}")
 
 
@@ -115,9 +112,10 @@ class Batch:
 
     def order(self, what: str, **order: Any) -> dict[str, Any]:
         """An order to the warm parent. Raises SimulationFailed where that has ended."""
-        given = {"config": str(self.configuration), "log": str(self.log), "within_s": WITHIN_S} | order
+        world = self.world
+        given = {"config": str(self.configuration), "log": str(self.log), "within_s": WITHIN_S, "change": world.change} | order
         try:
-            return self.world.parent.ask(do=what, **given)
+            return world.parent.ask(do=what, **given)
         except EOFError as error:
             raise SimulationFailed("the process that forks the daemon has ended") from error
 
@@ -151,13 +149,11 @@ def _toml(value: Path | str) -> str:
 
 
 @contextmanager
-def a_world(root: Path, daemon: str | None = None) -> Iterator[World]:
-    """A running sandbox and a warm parent in this empty directory. `daemon` names a function that changes each daemon.
-    Raises SimulationFailed.
-    """
+def a_world(root: Path) -> Iterator[World]:
+    """A running sandbox and a warm parent in this empty directory. Raises SimulationFailed."""
     with ExitStack() as stack:
         # First: the parent of all runs must hold no thread, and inherits no descriptor of ours.
-        parent = WarmParent(root / "parent.log", child_environment(os.environ), daemon)
+        parent = WarmParent(root / "parent.log", child_environment(os.environ))
         stack.callback(parent.stop)
         log = root / "window.jsonl"
         sandbox = Sandbox(
@@ -165,6 +161,6 @@ def a_world(root: Path, daemon: str | None = None) -> Iterator[World]:
         )
         stack.enter_context(sandbox)
         hospital = stack.enter_context(Hospital(sandbox.url, HOSPITAL_MAILBOX, PASSWORD, SHARED_KEY))
-        world = World(root, Window(sandbox.url, log), parent, hospital, daemon)
+        world = World(root, Window(sandbox.url, log), parent, hospital)
         world.warm_up()
         yield world
