@@ -83,9 +83,11 @@ def _run(wish: Wish) -> int:
     _say(wish, console, document, seed)
     if error is not None:
         raise error
-    if summary.failed or not summary.trials:
+    if summary.failed:
         return FAILED
-    return INTERRUPTED if is_interrupted else DONE
+    if is_interrupted:
+        return INTERRUPTED
+    return DONE if summary.passed else FAILED
 
 
 def _play(wish: Wish, jobs: list[Job], summary: Summary, console: Console) -> tuple[SimulationFailed | None, bool]:
