@@ -27,6 +27,8 @@ FOREIGN = Message("M3", "sha-of-foreign", None, (), is_filed=False, state="forei
 AGAIN = Message("M4", "sha-of-letter", "h1", ("20007",), is_filed=False, state="rejected")
 FIRST = Sending("r1", "sha-1", HOSPITAL, "20013", "h1")
 SECOND = Sending("r2", "sha-2", HOSPITAL, "30001", "h1")
+OWED = RowResponse("r1", "owed", "sha-1")
+ALTERED = RowResponse("r1", "sent", "other")
 LETTER = Letter("h1", "M1", "sha-of-letter")
 ROW = Row("completed", "sha-of-letter", responses=(RowResponse("r1", "sent", "sha-1"), RowResponse("r2", "sent", "sha-2")))
 
@@ -70,7 +72,7 @@ def test_a_trial_in_which_all_went_well_violates_nothing():
         (evidence(letters=(replace(LETTER, mesh_message_id="M9"),)), {"wrong letter"}),
     ],
     ids=[
-        "neither in inbox nor in ledger", "acknowledged without row", "acknowledged without file", "acknowledged with other bytes",
+        "neither in inbox nor in ledger", "without row", "without file", "with other bytes",
         "foreign acknowledged", "two of one level", "one with two bodies", "another code", "answers what nobody sent",
         "to somebody else", "business first", "two letters", "letter of other bytes", "half a letter", "letter of nobody",
     ],
@@ -89,9 +91,9 @@ def test_what_must_never_be_is_said_after_any_kill(found, violated):
         (evidence(rows={"M1": replace(ROW, state="parked")}), {"no next step"}),
         (evidence(rows={"M1": replace(ROW, is_in_progress=True)}), {"no next step"}),
         (evidence(rows={"M1": replace(ROW, is_due=True)}), {"no next step"}),
-        (evidence(rows={"M1": replace(ROW, responses=(RowResponse("r1", "owed", "sha-1"), ROW.responses[1]))}), {"no next step"}),
+        (evidence(rows={"M1": replace(ROW, responses=(OWED, ROW.responses[1]))}), {"no next step"}),
         (evidence(rows={"M1": replace(ROW, responses=ROW.responses[:1])}), {"ledger disagrees"}),
-        (evidence(rows={"M1": replace(ROW, responses=(RowResponse("r1", "sent", "x"), ROW.responses[1]))}), {"ledger disagrees"}),
+        (evidence(rows={"M1": replace(ROW, responses=(ALTERED, ROW.responses[1]))}), {"ledger disagrees"}),
     ],
     ids=[
         "nothing on the wire", "no letter", "still in the inbox", "not finished", "parked", "in progress", "waits", "owed",

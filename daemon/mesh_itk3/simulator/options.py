@@ -91,10 +91,12 @@ def prove(
     replay: Annotated[
         Path | None, typer.Option("--replay", metavar="FILE", help="Run the trial stored in this file once more.")
     ] = None,
-    out: Annotated[
-        Path, typer.Option("--out", metavar="DIR", help="Where trials that violate something are stored.")
-    ] = Path("prove-failures"),
-    report: Annotated[Path | None, typer.Option("--report", metavar="FILE", help="Write the report there, in Markdown.")] = None,
+    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Where trials that violate something are stored.")] = Path(
+        "prove-failures"
+    ),
+    report: Annotated[
+        Path | None, typer.Option("--report", metavar="FILE", help="Write the report there, in Markdown.")
+    ] = None,
     jobs: Annotated[int | None, typer.Option("--jobs", metavar="N", min=1, help="Trials at a time; one for each core.")] = None,
     json: Json = False,
     daemon: Annotated[str | None, typer.Option("--daemon", hidden=True)] = None,

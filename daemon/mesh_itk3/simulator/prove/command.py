@@ -75,7 +75,9 @@ def _run(wish: Wish) -> int:
         raise SimulationFailed("the MESH sandbox is not installed: pip install 'mesh-itk3[demo]'")
     seed = _seed_of(wish, plan)
     trials = wish.trials or (TRIALS if plan is None else 1)
-    jobs: list[Job] = jobs_of(range(seed, seed + trials)) if plan is None else [{"plans": [to_json(plan)]} for _ in range(trials)]
+    jobs: list[Job] = (
+        jobs_of(range(seed, seed + trials)) if plan is None else [{"plans": [to_json(plan)]} for _ in range(trials)]
+    )
     summary = Summary(seed, trials if plan is None else 1)
     console = Console(highlight=False)
     error, is_interrupted = _play(wish, jobs, summary, console)

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Final
 
 NEGATIVE: Final = ("1", "2")
@@ -199,7 +200,9 @@ def _what_is_wrong(code: str, codes: Sequence[str], group: Sequence[Message], de
     level = code[0] == "3"
     if level and not any(each.codes and each.codes[0] == POSITIVE for each in group) and _is_any_negative(codes):
         return "business after a negative"
-    is_too_many = sum((each[0] == "3") == level for each in codes) > sum((each[0] == "3") == level for each in deserved.elements())
+    is_too_many = sum((each[0] == "3") == level for each in codes) > sum(
+        (each[0] == "3") == level for each in deserved.elements()
+    )
     return "second response" if is_too_many and any((each[0] == "3") == level for each in deserved) else "wrong code"
 
 
@@ -314,7 +317,7 @@ def of_one_round(calls: Sequence[Call], *, messages: int, is_disturbed: bool) ->
 def of_a_service(calls: Sequence[Call], *, interval_s: float, starts: Sequence[float]) -> list[Violation]:
     """The calls of daemons that started at these times. The first walk of each comes at once."""
     walks = [call.at for call in calls if call.verb == "list"]
-    for before, after in zip(walks, walks[1:], strict=False):
+    for before, after in pairwise(walks):
         is_first = any(before < start <= after for start in starts)
         if after - before < interval_s * 0.9 and not is_first:  # a clock's tick of play
             return [Violation("polled too soon", f"{after - before:.2f} s after the walk before")]

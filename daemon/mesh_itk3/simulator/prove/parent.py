@@ -114,7 +114,9 @@ def _decide(order: dict[str, Any]) -> int:
     from mesh_itk3.commands.respond import record_decision
 
     try:
-        return record_decision(Path(order["config"]), None, order["id"], order["code"], by="Prove", mailbox_id=None, as_json=False)
+        return record_decision(
+            Path(order["config"]), None, order["id"], order["code"], by="Prove", mailbox_id=None, as_json=False
+        )
     except CommandRefused as refused:
         return int(refused.exit_code)
 
@@ -125,7 +127,7 @@ def _warm_up(config: Path, log: Path) -> dict[str, Any]:
     """
     import mesh_itk3.commands.respond  # noqa: F401 - a decision's child finds it here
 
-    before, errors = set(os.listdir("/proc/self/fd")), os.dup(2)
+    before, errors = set(_open_files()), os.dup(2)
     with log.open("ab") as stream:
         os.dup2(stream.fileno(), 2)
     try:
@@ -135,8 +137,12 @@ def _warm_up(config: Path, log: Path) -> dict[str, Any]:
         os.close(errors)
     gc.collect()
     gc.freeze()  # what is here already is never looked at again, and so not copied for each child
-    left = set(os.listdir("/proc/self/fd")) - before
+    left = set(_open_files()) - before
     return {"code": code, "left": len(left) + threading.active_count() - 1}
+
+
+def _open_files() -> list[str]:
+    return [path.name for path in Path("/proc/self/fd").iterdir()]
 
 
 def _await(pid: int, after_us: int | None, within_s: float) -> bool:

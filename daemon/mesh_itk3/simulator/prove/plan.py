@@ -146,7 +146,19 @@ FAULTS_OF: Final[Mapping[str, tuple[str, ...]]] = {
     "find_sent": (*_ANYWHERE, "404", "a page of HTML"),
 }
 """What can go wrong at each verb without deserving another end than the usual one."""
-_VERBS: Final = ("handshake", "list", "open", "open", "chunk", "acknowledge", "acknowledge", "send", "send", "send", "find_sent")
+_VERBS: Final = (
+    "handshake",
+    "list",
+    "open",
+    "open",
+    "chunk",
+    "acknowledge",
+    "acknowledge",
+    "send",
+    "send",
+    "send",
+    "find_sent",
+)
 
 
 def _faults(draw: Random) -> tuple[PlannedFault, ...]:

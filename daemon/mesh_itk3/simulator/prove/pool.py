@@ -163,7 +163,9 @@ class Pool:
         first = str(left["seeds"][0] if "seeds" in left else left["plans"][0]["seed"])
         self.failed[first] += 1
         if self.failed[first] >= TRIES:
-            raise SimulationFailed(f"the trial of seed {first} cannot be run: {worker.error}; its logs are in {self._kept_logs()}")
+            raise SimulationFailed(
+                f"the trial of seed {first} cannot be run: {worker.error}; its logs are in {self._kept_logs()}"
+            )
         self._waiting.appendleft(left)
         self._start()
 

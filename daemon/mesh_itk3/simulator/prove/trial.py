@@ -144,7 +144,7 @@ class Trial:
 
     def _report(self, item: Item) -> None:
         line = self._business_response(item.of or 0)
-        fields = {"mailbox_id": PRACTICE_MAILBOX, "code": "14", "description": "Message not collected by recipient after 5 days",
+        fields = {"mailbox_id": PRACTICE_MAILBOX, "code": "14", "description": "Not collected after 5 days",
                   "workflow_id": line["workflow_id"], "subject": "-", "local_id": line["local_id"],
                   "linked_message_id": line["mesh_message_id"]}  # fmt: skip
         self._sent(item, STORIES[item.story], self.batch.world.window.report(fields), b"", None)
@@ -191,7 +191,9 @@ class Trial:
         answer = self.batch.order("round", **order)
         self._note_faults(planned, before)
         proxy.heal()
-        return self._look(answer, is_disturbed=bool(planned.faults or planned.most_file_bytes), is_timed=bool(kill and kill.after_us))
+        return self._look(
+            answer, is_disturbed=bool(planned.faults or planned.most_file_bytes), is_timed=bool(kill and kill.after_us)
+        )
 
     def _note_faults(self, planned: Round, before: Counter[str]) -> None:
         for fault in planned.faults:
