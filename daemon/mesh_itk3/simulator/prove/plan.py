@@ -14,10 +14,10 @@ from mesh_itk3.simulator.choices import KINDS
 from mesh_itk3.simulator.faults import Fault
 from mesh_itk3.simulator.prove.stories import STORIES, Story
 
-POINTS_OF_A_ROUND: Final = 30
-"""About so many are passed by a round that finds nothing."""
-POINTS_OF_A_MESSAGE: Final = 110
-"""And so many more by each letter: where more than one is under way, fewer."""
+POINTS_OF_A_ROUND: Final = 88
+"""About so many are passed by a round, whatever it finds."""
+POINTS_OF_A_MESSAGE: Final = 45
+"""And so many more for each message: one letter passes 134 in all."""
 LONGEST_US: Final = 160_000
 """About how long a round with one letter takes; each further one makes it longer."""
 MORE_US: Final = 40_000
@@ -217,7 +217,7 @@ def _rounds(draw: Random, messages: int) -> tuple[Round, ...]:
 
 def _round(draw: Random, messages: int) -> Round:
     is_faulty = draw.random() < 0.3  # noqa: PLR2004 - a share
-    is_killed = not is_faulty or draw.random() < 0.7  # noqa: PLR2004 - a share
+    is_killed = not is_faulty or draw.random() < 0.85  # noqa: PLR2004 - a share
     is_full = draw.random() < 0.04  # noqa: PLR2004 - a share
     return Round(
         _kill(draw, messages) if is_killed else None,
@@ -231,7 +231,7 @@ def _kill(draw: Random, messages: int) -> Kill:
         case "counted":
             return Kill(at_point=draw.randint(1, POINTS_OF_A_ROUND + POINTS_OF_A_MESSAGE * messages))
         case "named":
-            return Kill(at_point=draw.choice((1, 1, 2, 2, 3)), named=draw.choice(NAMED_POINTS))
+            return Kill(at_point=draw.choice((1, 1, 1, 2, 2, 3)), named=draw.choice(NAMED_POINTS))
         case _:
             return Kill(after_us=draw.randrange(LONGEST_US + MORE_US * messages))
 
