@@ -158,7 +158,13 @@ def test_walks_and_calls_of_one_run_are_bounded():
     assert names(of_one_round(calls("open", 1_000), messages=1, is_disturbed=True)) == {"hot loop"}
 
 
-def test_two_walks_of_a_service_are_an_interval_apart_but_for_a_new_start():
-    assert of_a_service(calls("list", 5, every_s=1.0), interval_s=1, starts=[9]) == []
-    assert names(of_a_service(calls("list", 5, every_s=0.3), interval_s=1, starts=[9])) == {"polled too soon"}
-    assert of_a_service(calls("list", 2, every_s=0.3), interval_s=1, starts=[9, 10.2]) == []
+def walks(*at):
+    return of_a_service([Call(each, "list") for each in at], interval_s=1, started_at=10)
+
+
+def test_the_walks_of_a_service_keep_their_interval():
+    assert walks(10, 11, 12, 13) == []
+    assert walks(10.6, 11, 12, 13) == [], "a busy machine delayed the first"
+    assert names(walks(10, 10.1)) == {"polled too soon"}
+    assert names(walks(10, 10.5, 10.9)) == {"polled too soon"}
+    assert walks(9.9, 10) == [], "one of a daemon that was killed before"

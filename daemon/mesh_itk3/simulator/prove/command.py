@@ -113,6 +113,7 @@ def _play(wish: Wish, jobs: list[Job], summary: Summary, console: Console) -> tu
             error, summary.is_cut_short = failure, True
         finally:
             pool.stop()
+            summary.not_run = pool.not_run
             summary.seconds = time.monotonic() - began
     return error, is_interrupted
 

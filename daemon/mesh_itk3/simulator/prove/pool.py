@@ -26,8 +26,9 @@ STOPS_WITHIN_S: Final = 90.0
 """A trial in hand may take as long as a run that hangs."""
 TRIES: Final = 2
 """Of a seed whose trial could not be run, because sandbox or worker failed."""
-MOST_FAILURES: Final = 8
-"""In one run: then something is wrong with this machine."""
+MOST_FAILURES: Final = 20
+"""Of workers in one run: then something is wrong with this machine."""
+MOST_FALSE_STARTS: Final = 3
 LOOK_EVERY_S: Final = 0.5
 
 Job = dict[str, Any]
@@ -73,8 +74,11 @@ class Pool:
     service_share: float
     deadline: float | None
     """Monotonic; None: until all is done."""
-    failed: Counter[str] = field(default_factory=Counter)
-    """How often each seed's trial could not be run."""
+    not_run: list[int] = field(default_factory=list)
+    """Seeds whose trials could not be run."""
+    _tried: Counter[int] = field(default_factory=Counter)
+    """How often a worker has failed at each seed."""
+    _failures: int = 0
     _waiting: deque[Job] = field(default_factory=deque)
     _workers: dict[int, _Worker] = field(default_factory=dict)
     _selector: selectors.BaseSelector = field(default_factory=selectors.DefaultSelector)
@@ -148,26 +152,25 @@ class Pool:
         """It has ended: in order, or with work in hand that another then does."""
         self._selector.unregister(descriptor)
         worker = self._workers.pop(descriptor)
-        worker.process.wait()
-        left = worker.job if worker.job and (worker.job.get("seeds") or worker.job.get("plans")) else None
-        if worker.is_ending and worker.process.returncode == 0:
-            return
-        if left is None and worker.job is not None:
-            return
-        self._replace(worker, left)
+        if worker.process.wait() != 0 and not worker.is_ending:
+            self._failures += 1
+            if self._failures >= (MOST_FAILURES if worker.is_ready else MOST_FALSE_STARTS):
+                raise SimulationFailed(f"{worker.error}; its logs are in {self._kept_logs()}")
+            self._put_back(worker.job or {})
+        if self._waiting and not worker.is_ending:
+            self._start()
 
-    def _replace(self, worker: _Worker, left: Job | None) -> None:
-        self.failed[worker.error] += 1
-        if left is None or self.failed.total() >= MOST_FAILURES or worker.is_ending:
-            raise SimulationFailed(f"{worker.error}; its logs are in {self._kept_logs()}")
-        first = str(left["seeds"][0] if "seeds" in left else left["plans"][0]["seed"])
-        self.failed[first] += 1
-        if self.failed[first] >= TRIES:
-            raise SimulationFailed(
-                f"the trial of seed {first} cannot be run: {worker.error}; its logs are in {self._kept_logs()}"
-            )
-        self._waiting.appendleft(left)
-        self._start()
+    def _put_back(self, job: Job) -> None:
+        """What a worker that failed had in hand. The first of it is what it failed at; after some tries that is left out."""
+        for what in ("seeds", "plans"):
+            if left := job.get(what):
+                seed = left[0] if what == "seeds" else left[0]["seed"]
+                self._tried[seed] += 1
+                if self._tried[seed] >= TRIES:
+                    self.not_run.append(seed)
+                    del left[0]
+                if left:
+                    self._waiting.appendleft(job)
 
     def _kept_logs(self) -> Path:
         """The logs of every worker, where the end of the run does not delete them."""

@@ -33,7 +33,7 @@ def run_service(trial: Trial) -> bool:
         run.play()
     finally:
         run.end()
-    trial.outcome.violations += of_a_service(calls_of(run.lines), interval_s=POLL_INTERVAL_S, starts=[run.started_at])
+    trial.outcome.violations += of_a_service(calls_of(run.lines), interval_s=POLL_INTERVAL_S, started_at=run.started_at)
     trial.outcome.violations += at_any_time(trial.evidence())
     return not trial.outcome.violations
 

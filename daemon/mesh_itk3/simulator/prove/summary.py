@@ -38,6 +38,8 @@ class Summary:
     faults: Counter[str] = field(default_factory=Counter)
     violations: Counter[str] = field(default_factory=Counter)
     """By invariant; a trial counts once for each."""
+    not_run: list[int] = field(default_factory=list)
+    """Seeds whose trials could not be run."""
     failed: list[dict[str, Any]] = field(default_factory=list)
     """Outcomes with a violation."""
     seconds: float = 0.0
@@ -64,8 +66,8 @@ class Summary:
 
     @property
     def passed(self) -> bool:
-        """At least one trial, and nothing violated."""
-        return self.trials > 0 and not self.failed
+        """At least one trial, all that were begun were judged, and nothing was violated."""
+        return self.trials > 0 and not self.failed and not self.not_run
 
     def count_of(self, invariants: Sequence[str]) -> int:
         return sum(self.violations[name] for name in invariants)
@@ -90,6 +92,7 @@ class Summary:
             "repeated_byte_identically": self.repeated,
             "lost": self.count_of(LOST),
             "duplicated": self.count_of(DUPLICATED),
+            "not_run": self.not_run,
             "violations": dict(self.violations),
             "failed": [self._failure(outcome, out) for outcome in self.failed],
             "seconds": round(self.seconds, 1),
@@ -134,13 +137,18 @@ def _head(document: Mapping[str, Any], command: str, day: str) -> Iterator[str]:
     yield "with it. What is proven by them and what is not: [prove.md](../prove.md)."
     yield ""
     yield f"- Command: `{command}`, on {day} (UTC)"
-    yield f"- Seeds: {document['seed']} to {document['last_seed']}, one for each trial"
+    yield f"- Seeds: {document['seed']} to {document['last_seed']}, one for each trial{_shortened(document)}"
     yield f"- Machine: {machine_['system']}, {machine_['cores']} cores"
     yield (
         f"- mesh-itk3 {document['version']}, Python {machine_['python']}, SQLite {machine_['sqlite']}, "
         f"mesh-client {machine_['mesh_client']}, mesh-sandbox {machine_['mesh_sandbox']}"
     )
     yield ""
+
+
+def _shortened(document: Mapping[str, Any]) -> str:
+    asked, trials = document["trials_asked"], document["trials"]
+    return f"; ended after {trials:,} of {asked:,}" if trials < asked else ""
 
 
 def _figures(document: Mapping[str, Any]) -> Iterator[str]:

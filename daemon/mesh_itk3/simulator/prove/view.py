@@ -73,6 +73,10 @@ def show(console: Console, document: Mapping[str, Any]) -> None:
         console.print(f"    again: {failure['replay']}", markup=False, soft_wrap=True)
     if (more := len(document["failed"]) - MOST_SHOWN) > 0:
         console.print(f"and {more} more trials with a violation; all are stored beside these", style="bold red")
+    for seed in document["not_run"]:
+        console.print(f"✗ seed {seed} could not be run: its sandbox or its worker failed", style="bold red", markup=False)
+    if not document["passed"]:
+        console.print()
     console.print(_table(document))
     console.print(_verdict(document), style="bold green" if document["passed"] else "bold red")
 
@@ -88,8 +92,10 @@ def _table(document: Mapping[str, Any]) -> Table:
 
 def _rows(document: Mapping[str, Any]) -> Iterator[tuple[Any, str]]:
     service = sum(document["service_trials"].values())
-    yield document["trials"], f"trials, seeds {document['seed']} to {document['last_seed']}, {document['seconds']:,.0f} s"
-    yield document["runs"], f"runs of the daemon, and {service:,} of its service"
+    asked = f" of {document['trials_asked']:,}" if document["trials"] < document["trials_asked"] else ""
+    seeds = f"seeds {document['seed']} to {document['last_seed']}"
+    yield document["trials"], f"trials{asked}, {seeds}, {document['seconds']:,.0f} s"
+    yield document["runs"], f"runs of the daemon, and {service:,} trials with the running service"
     yield document["kills"], f"kills, {document['kills_at_a_time']:,} of them at a random time"
     yield document["faults"], "faults of MESH or of the disk"
     yield document["messages"], "messages"
@@ -105,4 +111,6 @@ def _verdict(document: Mapping[str, Any]) -> str:
         return f"No trial was run{cut}."
     if document["passed"]:
         return f"Nothing was lost, nothing was answered twice{cut}."
+    if not document["failed"]:
+        return f"{len(document['not_run'])} trials could not be run{cut}."
     return f"{len(document['failed'])} of {document['trials']} trials violated something{cut}."
