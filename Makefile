@@ -17,7 +17,7 @@ export PIP_USER := 0
 
 .DEFAULT_GOAL := help
 OUT ?= conformance-report
-.PHONY: help demo test check conformance format lint types architecture bench lock setup clean
+.PHONY: help demo test check conformance prove format lint types architecture bench lock setup clean
 
 help: ## This list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -48,6 +48,9 @@ architecture: $(INSTALLED) ## Who may import whom, file and function sizes
 conformance: $(INSTALLED) ## An evidence report of about 300 cases in OUT, with the samples where they are
 	@$(BIN)/mesh-itk3 conformance --out '$(OUT)' $(if $(ITK3_EXAMPLES),--samples '$(ITK3_EXAMPLES)')
 
+prove: $(INSTALLED) ## Kills the daemon at random points, a hundred times; ARGS='--trials 10000' for more
+	@$(BIN)/mesh-itk3 prove $(ARGS)
+
 bench: $(INSTALLED) ## Throughput, memory and parsing cost; prints figures, asserts nothing
 	@$(BIN)/python -m tests.bench $(ARGS)
 
@@ -74,5 +77,5 @@ $(INSTALLED): requirements.lock pyproject.toml
 	@touch $@
 
 clean: ## Remove the virtual environment, caches and what the demo left
-	rm -rf $(VENV) build dist demo-run conformance-report .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache .coverage .coverage.*
+	rm -rf $(VENV) build dist demo-run conformance-report prove-failures .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache .coverage .coverage.*
 	find daemon handlers tests -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -16,9 +16,16 @@ MARKDOWN = (ROOT / "docs" / "commands.md").read_text(encoding="utf-8")
 MAN_PAGE = (ROOT / "man" / "mesh-itk3.1").read_text(encoding="utf-8").replace("\\-", "-")
 COMMANDS = typer.main.get_command(app).commands
 OPTIONS = sorted(
-    {(name, option) for name, command in COMMANDS.items() for p in command.params for option in p.opts if option[0] == "-"}
+    {
+        (name, option)
+        for name, command in COMMANDS.items()
+        for p in command.params
+        if not getattr(p, "hidden", False)
+        for option in p.opts
+        if option[0] == "-"
+    }
 )
-WITHOUT_CONFIGURATION = {"demo", "conformance"}
+WITHOUT_CONFIGURATION = {"demo", "conformance", "prove"}
 USED_ELSEWHERE = {"--version", "--help"}  # of the program itself
 
 each_command = pytest.mark.parametrize("name", COMMANDS)

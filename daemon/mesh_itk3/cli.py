@@ -16,7 +16,7 @@ import typer
 from mesh_itk3 import __version__
 from mesh_itk3.commands.console import CommandRefused, Exit, say_error, shown
 from mesh_itk3.lifecycle import State
-from mesh_itk3.simulator.options import conformance, demo
+from mesh_itk3.simulator.options import conformance, demo, prove
 
 DEFAULT_CONFIG = Path("/etc/mesh-itk3/mesh-itk3.toml")
 
@@ -288,6 +288,7 @@ def seen(
 
 app.command()(demo)
 app.command()(conformance)
+app.command()(prove)
 
 
 def _failure(error: Exception) -> int:

@@ -1,4 +1,4 @@
-"""Options and help texts of `demo` and `conformance`. What they do is imported when they are called."""
+"""Options and help texts of `demo`, `conformance` and `prove`. What they do is imported when they are called."""
 
 # ruff: noqa: D301 - a backspace (\b) in a help text marks a paragraph that is not to be filled
 
@@ -75,3 +75,46 @@ def conformance(
     if list_only:
         return list_cases(only, as_json=json)
     return run_conformance(Wish(out, samples, only, daemon, json))
+
+
+def prove(
+    *,
+    trials: Annotated[
+        int | None, typer.Option("--trials", metavar="N", min=1, help="How many trials; 100 without it, or 1 of a replay.")
+    ] = None,
+    budget: Annotated[
+        float | None, typer.Option("--budget", metavar="SECONDS", min=1, help="Begin no further trial after so many seconds.")
+    ] = None,
+    seed: Annotated[
+        int | None, typer.Option("--seed", metavar="S", min=0, help="Seed of the first trial; the next has the next number.")
+    ] = None,
+    replay: Annotated[
+        Path | None, typer.Option("--replay", metavar="FILE", help="Run the trial stored in this file once more.")
+    ] = None,
+    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Where trials that violate something are stored.")] = Path(
+        "prove-failures"
+    ),
+    report: Annotated[
+        Path | None, typer.Option("--report", metavar="FILE", help="Write the report there, in Markdown.")
+    ] = None,
+    jobs: Annotated[int | None, typer.Option("--jobs", metavar="N", min=1, help="Trials at a time; one for each core.")] = None,
+    json: Json = False,
+    daemon: Annotated[str | None, typer.Option("--daemon", hidden=True)] = None,
+) -> int:
+    """Kill the daemon again and again, and prove that nothing is lost.
+
+    Each trial sends a few letters through the official MESH sandbox on this machine, kills the real daemon (SIGKILL) at a
+    random point, lets MESH and the line to it fail, starts it again, and judges what became of every letter: nothing lost,
+    nothing answered or filed twice. Everything in a trial comes from its seed.
+
+    \b
+    Examples:
+      mesh-itk3 prove
+      mesh-itk3 prove --trials 10000 --seed 1 --report crash-trials.md
+      mesh-itk3 prove --replay prove-failures/seed-17/trial.json
+
+    Exits 0 if nothing was violated, 1 if something was, 2 if the command was used wrongly.
+    """
+    from mesh_itk3.simulator.prove.command import Wish, run_prove
+
+    return run_prove(Wish(trials, budget, seed, replay, out, report, jobs, json, daemon))

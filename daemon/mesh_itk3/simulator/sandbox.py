@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
@@ -33,12 +34,22 @@ class Sandbox:
     """A running sandbox with an empty store in memory: `with Sandbox(log) as sandbox: sandbox.url`.
 
     With `store` it keeps messages in that directory, and each directory in it is a mailbox of that name, beside its own
-    three. Raises SimulationFailed where it cannot be started. It dies with us, however we die.
+    three. `app` names what uvicorn serves in place of the sandbox alone, `environment` what that is told besides. Raises
+    SimulationFailed where it cannot be started. It dies with us, however we die.
     """
 
-    def __init__(self, log: Path, *, store: Path | None = None) -> None:
+    def __init__(
+        self,
+        log: Path,
+        *,
+        store: Path | None = None,
+        app: str = "mesh_sandbox.api:app",
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
         self._log = log
         self._store = store
+        self._app = app
+        self._environment = dict(environment or {})
         self._process: subprocess.Popen[bytes] | None = None
         self.url = ""
 
@@ -77,7 +88,7 @@ class Sandbox:
         settings = {"AUTH_MODE": "full", "STORE_MODE": "memory", "SHARED_KEY": SHARED_KEY, "PYTHONWARNINGS": "ignore"}
         if self._store is not None:
             settings |= {"STORE_MODE": "file", "MAILBOXES_DATA_DIR": str(self._store)}
-        command = [sys.executable, "-m", "uvicorn", "mesh_sandbox.api:app", "--host", "127.0.0.1", "--port", str(port),
+        command = [sys.executable, "-m", "uvicorn", self._app, "--host", "127.0.0.1", "--port", str(port),
                    "--no-access-log", "--log-level", "warning"]  # fmt: skip
         with self._log.open("ab") as log:
             # Its own session: Ctrl-C reaches us alone, and we stop it in our own order.
@@ -86,7 +97,7 @@ class Sandbox:
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
-                env=os.environ | settings,
+                env=os.environ | settings | self._environment,
                 start_new_session=True,
             )
 

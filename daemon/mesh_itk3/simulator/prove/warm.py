@@ -64,13 +64,18 @@ def wait(pid: int) -> Ended:
     return Ended(os.waitstatus_to_exitcode(status), None)
 
 
-def one_round(config: Path, prepare: Callable[[Daemon], None] = lambda _: None) -> int:
+def one_round(
+    config: Path,
+    prepare: Callable[[Daemon], None] = lambda _: None,
+    *,
+    wait: Callable[[float], object] | None = None,
+) -> int:
     """`mesh-itk3 run --once` in this process, as the command does it; `prepare` gets the daemon when it is composed and
-    holds its mailboxes. The exit code.
+    holds its mailboxes. `wait` is called between two tries, with the seconds; None waits them. The exit code.
     """
     settings = load_settings(config, None, os.environ)
     configure_logging(settings.log_level, log_format=settings.log_format)
     daemon = holding(compose(settings, registry_of(settings), clock=SystemClock(), stopping=threading.Event()))
     with closing(daemon):
         prepare(daemon)
-        return run_once(daemon, wait=daemon.stopping.wait)
+        return run_once(daemon, wait=wait or daemon.stopping.wait)

@@ -1,0 +1,277 @@
+"""One trial: sends, runs, kills, spoils, lets it settle, and has the oracle judge after every kill and in the end."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field, fields, replace
+from signal import SIGKILL
+from typing import Any, Final
+
+from mesh_itk3.simulator.conformance.replies import a_response
+from mesh_itk3.simulator.conformance.replies import message_header_id as reply_header_id
+from mesh_itk3.simulator.prove.gather import calls_of, digest, sendings_of, sent_bytes
+from mesh_itk3.simulator.prove.oracle import (
+    Evidence,
+    Message,
+    Sending,
+    Violation,
+    at_any_time,
+    in_the_end,
+    of_one_round,
+)
+from mesh_itk3.simulator.prove.plan import FAULTS, Item, Plan, Round, Step
+from mesh_itk3.simulator.prove.stories import STORIES, Story, body_of, workflow_of
+from mesh_itk3.simulator.prove.world import Batch
+from mesh_itk3.simulator.response_reader import header_id_of, read_response
+from mesh_itk3.simulator.sandbox import HOSPITAL_MAILBOX, PRACTICE_MAILBOX
+from mesh_itk3.workflow_table import shipped
+
+CLEAN_ROUNDS: Final = 3
+"""At most, until a run says that everything is done: one has always been enough."""
+CHILD_FAILED: Final = 70
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What came of one trial."""
+
+    seed: int
+    violations: list[Violation] = field(default_factory=list)
+    messages: int = 0
+    responses: int = 0
+    repeated: int = 0
+    """Responses that went out once more, byte for byte the same."""
+    rounds: int = 0
+    killed_at: Counter[str] = field(default_factory=Counter)
+    """Kills by the name of the point, or of the last point before it."""
+    timed_kills: int = 0
+    faults: Counter[str] = field(default_factory=Counter)
+    """Faults that happened, by verb and kind."""
+    service: str | None = None
+    story: list[str] = field(default_factory=list)
+    """What happened, line by line, for whoever looks at a failure."""
+
+    @property
+    def kills(self) -> int:
+        return self.killed_at.total()
+
+    def to_json(self) -> dict[str, Any]:
+        counts = {name: dict(getattr(self, name)) for name in ("killed_at", "faults")}  # asdict cannot copy a Counter
+        plain = {each.name: getattr(self, each.name) for each in fields(self)}
+        return plain | counts | {"violations": [asdict(each) for each in self.violations], "kills": self.kills}
+
+
+class Trial:
+    """Runs one plan in a batch."""
+
+    def __init__(self, plan: Plan, batch: Batch) -> None:
+        self.plan, self.batch = plan, batch
+        self.outcome = Outcome(plan.seed, service=plan.service.kills if plan.service else None)
+        self.messages: list[Message] = []
+        self.sendings: list[Sending] = []
+        self._items: list[tuple[Item, Message, bytes]] = []
+        self._lines: list[dict[str, Any]] = []
+        batch.world.window.news(PRACTICE_MAILBOX)  # what came before is not ours
+        self._letters_before = batch.disk.letter_paths()
+
+    def run(self) -> Outcome:
+        """Ends at the first violation: what follows one proves nothing."""
+        for number, step in enumerate(self.plan.steps):
+            self._begin(step)
+            is_service = number == 0 and self.plan.service is not None
+            if not (self._service() if is_service else self._rounds(step.rounds)) or not self._settle():
+                break
+        if not self.outcome.violations:
+            self.outcome.violations += self._judged(in_the_end)
+        self.outcome.messages = len(self.messages)
+        self.outcome.responses = len({each.local_id for each in self.sendings})
+        self.outcome.repeated = len(self.sendings) - self.outcome.responses
+        return self.outcome
+
+    # -------------------------------------------------------------------------------------------- sending
+
+    def _begin(self, step: Step) -> None:
+        for item in step.items:
+            self._send(item)
+        if step.decides:
+            for index, (item, message, _) in enumerate(self._items):
+                if STORIES[item.story].decision is not None:
+                    self._decide(index, message, step.decision_killed_after_us)
+
+    def _send(self, item: Item) -> None:
+        story = STORIES[item.story]
+        if story.follows == "report":
+            return self._report(item)
+        body, workflow_id, header_id = self._written(item, story)
+        sent = self.batch.world.hospital.send(
+            body, to=PRACTICE_MAILBOX, workflow_id=workflow_id, chunk_bytes=story.chunk_bytes,
+            content_type="application/fhir+json" if body.startswith(b"{") else "application/fhir+xml",
+        )  # fmt: skip
+        return self._sent(item, story, sent.mesh_message_id, body, header_id)
+
+    def _written(self, item: Item, story: Story) -> tuple[bytes, str, str | None]:
+        """Bytes, workflow and MessageHeader.id."""
+        if item.of is None:
+            body = body_of(story, item.kind, item.seed, item.patient)
+            return body, workflow_of(story, item.kind), None if story.is_foreign else _header_id(body)
+        first, _, body = self._items[item.of]
+        workflow_id = workflow_of(STORIES[first.story], first.kind)
+        if story.follows == "again":
+            return body, workflow_id, header_id_of(body)
+        asks = story.follows == "asking_reply"
+        answers = self._business_response_id(item.of)
+        reply = a_response(
+            seed=item.seed, code="30001" if asks else "20013", answers=answers, asks=asks, mailbox_id=HOSPITAL_MAILBOX
+        )
+        row = shipped().get(workflow_id)
+        return reply, (row.ack_workflow_id if row else None) or workflow_id, reply_header_id(item.seed)
+
+    def _business_response_id(self, index: int) -> str:
+        """The MessageHeader.id of our business response to this item."""
+        found = self._business_response(index)
+        response = read_response(found["bytes"])
+        return (response.message_header_id if response else None) or ""
+
+    def _business_response(self, index: int) -> dict[str, Any]:
+        answered = self._items[index][1].message_header_id
+        for line in self._lines:
+            response = read_response(line["bytes"])
+            if response is not None and response.answers == answered and response.level == "business":
+                return line
+        return {"bytes": b"", "local_id": "", "workflow_id": "", "mesh_message_id": ""}
+
+    def _report(self, item: Item) -> None:
+        line = self._business_response(item.of or 0)
+        fields = {"mailbox_id": PRACTICE_MAILBOX, "code": "14", "description": "Not collected after 5 days",
+                  "workflow_id": line["workflow_id"], "subject": "-", "local_id": line["local_id"],
+                  "linked_message_id": line["mesh_message_id"]}  # fmt: skip
+        self._sent(item, STORIES[item.story], self.batch.world.window.report(fields), b"", None)
+
+    def _sent(self, item: Item, story: Story, mesh_message_id: str, body: bytes, header_id: str | None) -> None:
+        deserves = story.deserves
+        message = Message(
+            mesh_message_id, digest(body), header_id, deserves.codes, deserves.is_filed, deserves.state,
+            is_foreign=story.is_foreign, waits=story.decision is not None,
+        )  # fmt: skip
+        self.messages.append(message)
+        self._items.append((item, message, body))
+        self.outcome.story.append(f"sent {item.story} ({item.kind}) as {mesh_message_id}")
+
+    def _decide(self, index: int, message: Message, killed_after_us: int | None) -> None:
+        item = self._items[index][0]
+        decided = replace(message, waits=False)
+        self.messages[self.messages.index(message)] = decided
+        self._items[index] = (item, decided, self._items[index][2])
+        order = {"id": message.mesh_message_id, "code": STORIES[item.story].decision}
+        if killed_after_us is not None:
+            answer = self.batch.order("decide", **order, after_us=killed_after_us)
+            if answer["signal"] == SIGKILL:
+                self._note_kill(answer, "the command respond", is_timed=True)
+        code = self.batch.order("decide", **order)["code"]
+        self.outcome.story.append(f"decided {order['code']}: exit {code}")
+
+    # -------------------------------------------------------------------------------------------- running
+
+    def _rounds(self, rounds: Sequence[Round]) -> bool:
+        """Whether nothing was violated."""
+        return all(self._round(each) for each in rounds)
+
+    def _round(self, planned: Round) -> bool:
+        proxy, kill = self.batch.proxy, planned.kill
+        order: dict[str, Any] = {"most_file_bytes": planned.most_file_bytes}
+        if kill is not None:
+            order |= {"at_point": kill.at_point, "named": kill.named, "after_us": kill.after_us}
+        if planned.faults:
+            order["config"] = str(self.batch.faulty_configuration)
+            for fault in planned.faults:
+                proxy.fail(fault.verb, FAULTS[fault.kind](), on=fault.on, times=fault.times)
+        before = proxy.counts.copy()
+        answer = self.batch.order("round", **order)
+        self._note_faults(planned, before)
+        proxy.heal()
+        return self._look(
+            answer, is_disturbed=bool(planned.faults or planned.most_file_bytes), is_timed=bool(kill and kill.after_us)
+        )
+
+    def _note_faults(self, planned: Round, before: Counter[str]) -> None:
+        for fault in planned.faults:
+            calls = self.batch.proxy.counts[fault.verb] - before[fault.verb]
+            if happened := max(0, min(calls, fault.on + fault.times - 1) - fault.on + 1):
+                self.outcome.faults[f"{fault.verb}: {fault.kind}"] += happened
+                self.outcome.story.append(f"{fault.verb}: {fault.kind}, {happened} times")
+        if planned.most_file_bytes:
+            self.outcome.faults["disk: no larger file"] += 1
+
+    def _look(self, answer: dict[str, Any], *, is_disturbed: bool, is_timed: bool) -> bool:
+        """After one run: what happened, and whether all holds."""
+        self.outcome.rounds += 1
+        if answer["signal"] == SIGKILL and not answer["is_late"]:
+            self._note_kill(answer, "before the first point", is_timed=is_timed)
+        else:
+            self.outcome.story.append(f"ran to its end: exit {answer['code']}, {answer['passed']} points")
+        if answer["is_late"] or answer["code"] == CHILD_FAILED or answer["signal"] not in (None, SIGKILL):
+            self.outcome.violations.append(Violation("run failed", f"exit {answer['code']}, signal {answer['signal']}"))
+        self._news(is_disturbed=is_disturbed)
+        self.outcome.violations += self._judged(at_any_time)
+        return not self.outcome.violations
+
+    def _note_kill(self, answer: dict[str, Any], otherwise: str, *, is_timed: bool) -> None:
+        self.outcome.killed_at[answer["point"] or otherwise] += 1
+        self.outcome.timed_kills += is_timed
+        self.outcome.story.append(f"killed {'some time after' if is_timed else 'at'} {answer['point'] or otherwise}")
+
+    def _settle(self) -> bool:
+        """Clean runs until one says that all is done."""
+        for _ in range(CLEAN_ROUNDS):
+            answer = self.batch.order("round")
+            if not self._look(answer, is_disturbed=False, is_timed=False):
+                return False
+            if answer["code"] == 0:
+                return True
+        self.outcome.violations.append(Violation("no next step", f"after {CLEAN_ROUNDS} clean runs: exit {answer['code']}"))
+        return False
+
+    def _service(self) -> bool:
+        from mesh_itk3.simulator.prove.service_trial import run_service
+
+        return run_service(self)
+
+    # -------------------------------------------------------------------------------------------- judging
+
+    def _news(self, *, is_disturbed: bool) -> None:
+        lines = self.take_news()
+        self.outcome.violations += of_one_round(calls_of(lines), messages=len(self.messages), is_disturbed=is_disturbed)
+
+    def take_news(self) -> list[dict[str, Any]]:
+        """The calls since the last look; what was sent is kept."""
+        lines = self.batch.world.window.news(PRACTICE_MAILBOX)
+        self.sendings += sendings_of(lines)
+        self._lines += [line | {"bytes": sent_bytes(line)} for line in lines if line["verb"] == "send"]
+        return lines
+
+    def _judged(self, judge: Any) -> list[Violation]:
+        found: list[Violation] = judge(self.evidence())
+        return found
+
+    def evidence(self) -> Evidence:
+        """What there is now."""
+        disk = self.batch.disk
+        ids = [each.mesh_message_id for each in self.messages]
+        inbox = self.batch.world.window.inbox(PRACTICE_MAILBOX)  # before the ledger: what it has acknowledged must be there
+        try:
+            rows = disk.rows(ids, disk.copy_ledger(self.batch.root / "copy"))
+        except sqlite3.Error as error:
+            self.outcome.violations.append(Violation("run failed", f"the ledger cannot be read: {type(error).__name__}"))
+            rows = {}
+        letters = [disk.letter(path) for path in sorted(disk.letter_paths() - self._letters_before)]
+        return Evidence(HOSPITAL_MAILBOX, self.messages, inbox, self.sendings, rows, letters)
+
+
+def _header_id(body: bytes) -> str | None:
+    if body.startswith(b"{"):
+        import orjson
+
+        return str(orjson.loads(body)["entry"][0]["resource"]["id"])
+    return header_id_of(body)
