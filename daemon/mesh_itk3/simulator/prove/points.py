@@ -15,6 +15,8 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from mesh_itk3.daemon import Daemon
+from mesh_itk3.registry import Registry
+from mesh_itk3.stages.world import World
 
 Passing = Callable[[str], None]
 """Called with the name of each point that is passed."""
@@ -82,21 +84,37 @@ def _watched_walk(pages: Iterator[Any], passing: Passing) -> Iterator[Any]:
 
 def watch(daemon: Daemon, passing: Passing) -> None:
     """Wraps every port of a composed daemon: from now on each call of one passes two points."""
-    ledger, payloads = Watched(daemon.ledger, "ledger", passing), Watched(daemon.payloads, "payloads", passing)
-    daemon.ledger, daemon.payloads = ledger, payloads
-    daemon.world = dataclasses.replace(
-        daemon.world,
-        ledger=ledger,
-        payloads=payloads,
-        files=Watched(daemon.world.files, "files", passing),
-        patients=Watched(daemon.world.patients, "patients", passing),
-    )
-    for loaded in filter(None, (found.loaded for found in daemon.registry.all)):
-        object.__setattr__(loaded, "handler", Watched(loaded.handler, "handler", passing))
+    daemon.world = watched_world(daemon.world, passing)
+    daemon.ledger, daemon.payloads = daemon.world.ledger, daemon.world.payloads
+    watch_handlers(daemon.registry, passing)
     for mailbox_id, mailbox in daemon.mailboxes.items():
         watched: Any = Watched(mailbox, "mailbox", passing)
         daemon.mailboxes[mailbox_id] = watched
         collector = daemon.collectors[mailbox_id]
-        collector.mailbox, collector.ledger, collector.payloads = watched, ledger, payloads
+        collector.mailbox, collector.ledger, collector.payloads = watched, daemon.ledger, daemon.payloads
+        collector.collected = _watched_call(collector.collected, "stage.collected", "", passing)
         if collector.spool is not None:
             collector.spool = Watched(collector.spool, "spool", passing)
+
+
+def watched_world(world: World, passing: Passing) -> World:
+    """The same for the stages after collect, in whichever process they run. That others are told of a commit is a point too."""
+    return dataclasses.replace(
+        world,
+        ledger=watched_port(world.ledger, "ledger", passing),
+        payloads=watched_port(world.payloads, "payloads", passing),
+        files=watched_port(world.files, "files", passing),
+        patients=watched_port(world.patients, "patients", passing),
+        owed=_watched_call(world.owed, "stage.owed", "", passing),
+    )
+
+
+def watch_handlers(registry: Registry, passing: Passing) -> None:
+    """The same for the two hooks of every handler that can work."""
+    for loaded in filter(None, (found.loaded for found in registry.all)):
+        object.__setattr__(loaded, "handler", Watched(loaded.handler, "handler", passing))
+
+
+def watched_port(port: Any, name: str, passing: Passing) -> Any:
+    """One port by itself, for whoever composes no daemon: a command has only a ledger."""
+    return Watched(port, name, passing)

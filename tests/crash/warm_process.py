@@ -1,0 +1,99 @@
+"""`python -m crash.warm_process`: a process that holds nothing and forks one run of the daemon after another, as it is told.
+
+One line of JSON on standard input says what to run and where it dies; one line on standard output says how it ended. The test
+that has started it holds the sandbox, the hospital and the oracle: this process has imported the daemon and does nothing else.
+"""
+
+from __future__ import annotations
+
+import gc
+import json
+import os
+import sys
+from collections.abc import Callable
+from contextlib import suppress
+from datetime import datetime
+from functools import partial
+from importlib import import_module
+from pathlib import Path
+from typing import Any, Final
+
+from crash.system_calls import CannotCount, Count, stop_at_calls, watch_calls
+from mesh_itk3.adapters.ledger import migrate
+from mesh_itk3.commands.opened import existing_ledger, read_settings
+from mesh_itk3.commands.respond import decide
+from mesh_itk3.registry import registry_of
+from mesh_itk3.simulator.prove.points import Watch, watch, watched_port
+from mesh_itk3.simulator.prove.warm import fork, one_round, wait
+
+IMPORTED_LATE: Final = ("alembic.command", "alembic.runtime.migration", "mesh_itk3_handlers.transfer_of_care", "jinja2", "nh3")
+"""What a run imports only when it needs it: here once, instead of in every child."""
+
+
+def a_round(asked: dict[str, Any], passing: Watch) -> int:
+    """`mesh-itk3 run --once`."""
+    return one_round(Path(asked["config"]), prepare=lambda daemon: watch(daemon, passing))
+
+
+def a_decision(asked: dict[str, Any], passing: Watch) -> int:
+    """`mesh-itk3 respond`, without its words for the person."""
+    settings = read_settings(Path(asked["config"]), None, needs_secrets=False)
+    with existing_ledger(settings) as ledger:
+        watched = watched_port(ledger, "ledger", passing)
+        decide(watched, registry_of(settings), asked["id"], asked["code"], who="Dr Example", mailbox_id=None)
+    return 0
+
+
+def a_migration(asked: dict[str, Any], _: Watch) -> int:
+    """What every start of the daemon does first."""
+    migrate(asked["url"], datetime.fromisoformat(asked["now"]))
+    return 0
+
+
+WORK: Final[dict[str, Callable[[dict[str, Any], Watch], int]]] = {
+    "round": a_round,
+    "respond": a_decision,
+    "migrate": a_migration,
+}
+
+
+def run(asked: dict[str, Any]) -> dict[str, Any]:
+    """One child; how it ended, and the points or system calls that it passed."""
+    passed = Path(asked["directory"], "points")
+    passed.write_bytes(b"")
+    log = Path(asked["directory"], "daemon.log")
+    told, telling = os.pipe()
+
+    def work() -> int:
+        os.close(told)
+        points = os.open(passed, os.O_WRONLY | os.O_APPEND)
+        watching = Watch(asked.get("kill_at"), note=lambda point: os.write(points, point.encode() + b"\n") and None)
+        if asked.get("counts_calls"):
+            watching = Watch()
+            stop_at_calls(telling)
+        return WORK[asked["work"]](asked, watching)
+
+    pid = fork(work, log)
+    os.close(telling)
+    count = Count(asked.get("kill_at"))
+    if asked.get("counts_calls"):
+        with suppress(CannotCount):
+            watch_calls(pid, told, count)
+    os.close(told)
+    ended = wait(pid)
+    points = count.seen if asked.get("counts_calls") else passed.read_text().splitlines()
+    return {"code": ended.code, "signal": ended.signal, "passed": points}
+
+
+def main() -> None:
+    for name in IMPORTED_LATE:
+        with suppress(ImportError):
+            import_module(name)
+    gc.freeze()
+    print(json.dumps({"ready": True}), flush=True)
+    for line in sys.stdin:
+        print(json.dumps(run(json.loads(line))), flush=True)
+
+
+if __name__ == "__main__":
+    main()
