@@ -46,5 +46,6 @@ def every_point(world: World, begin: Callable[[World], Begun], *, stride: int = 
     for kills, n in enumerate(range(first, MOST, 1 if IS_OVERNIGHT else stride)):
         ended = trial(world, begin, kill_at=n, **killing)
         if not ended.was_killed:
+            assert len(ended.passed) < n, "it was not killed where it should have been"
             return kills, list(ended.passed)
     raise AssertionError(f"a run that never ends: {MOST} points and more")

@@ -16,7 +16,6 @@ import fcntl
 import os
 import platform
 import select
-import signal
 import struct
 import sys
 from collections.abc import Callable
@@ -57,8 +56,10 @@ class Count:
 
     kill_at: int | None = None
     """None: only counts."""
-    kill: Callable[[int], None] = lambda pid: os.kill(pid, signal.SIGKILL)
-    """Called with the process id of whoever makes the k-th call, before it is done."""
+    kill: Callable[[int], None] = lambda _: None
+    """Called with the process id of whoever makes the k-th call, before it is done. That may be a child of the daemon's: the
+    transport asks `uname` once.
+    """
     seen: list[str] = field(default_factory=list)
     """The names of the calls so far."""
 

@@ -9,7 +9,10 @@ from __future__ import annotations
 import gc
 import json
 import os
+import platform
+import signal
 import sys
+import threading
 from collections.abc import Callable
 from contextlib import suppress
 from datetime import datetime
@@ -50,10 +53,32 @@ def a_migration(asked: dict[str, Any], _: Watch) -> int:
     return 0
 
 
+def threads(asked: dict[str, Any], _: Watch) -> int:
+    """Nothing of the daemon: two threads and a child, each with five writes and fsyncs, for whoever checks the counting."""
+
+    def write_five(name: str) -> None:
+        descriptor = os.open(Path(asked["directory"], name), os.O_WRONLY | os.O_CREAT)
+        for _ in range(5):
+            os.write(descriptor, b"x")
+            os.fsync(descriptor)
+
+    working = [threading.Thread(target=write_five, args=(f"thread-{n}",)) for n in range(2)]
+    for each in working:
+        each.start()
+    for each in working:
+        each.join()
+    if (child := os.fork()) == 0:
+        write_five("child")
+        os._exit(0)
+    os.waitpid(child, 0)
+    return 0
+
+
 WORK: Final[dict[str, Callable[[dict[str, Any], Watch], int]]] = {
     "round": a_round,
     "respond": a_decision,
     "migrate": a_migration,
+    "threads": threads,
 }
 
 
@@ -75,7 +100,7 @@ def run(asked: dict[str, Any]) -> dict[str, Any]:
 
     pid = fork(work, log)
     os.close(telling)
-    count = Count(asked.get("kill_at"))
+    count = Count(asked.get("kill_at"), kill=lambda _: os.kill(pid, signal.SIGKILL))
     if asked.get("counts_calls"):
         with suppress(CannotCount):
             watch_calls(pid, told, count)
@@ -89,6 +114,7 @@ def main() -> None:
     for name in IMPORTED_LATE:
         with suppress(ImportError):
             import_module(name)
+    platform.processor()  # remembered: else every child starts a program to find out
     gc.freeze()
     print(json.dumps({"ready": True}), flush=True)
     for line in sys.stdin:
