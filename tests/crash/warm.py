@@ -43,16 +43,26 @@ class WarmProcess:
 
     def run(self, work: str, directory: Path, **asked: Any) -> Run:
         """One run; its log is added to `daemon.log` in this directory."""
-        assert self._process.stdin is not None
-        self._process.stdin.write(json.dumps({"work": work, "directory": str(directory), **asked}) + "\n")
-        self._process.stdin.flush()
-        said = self._said()
-        return Run(said["code"], said["signal"], tuple(said["passed"]))
+        return _run(self._ask(work=work, directory=str(directory), **asked))
+
+    def start(self, work: str, directory: Path, **asked: Any) -> int:
+        """Begins a run that goes on until somebody ends it; its process id."""
+        return int(self._ask(work=work, directory=str(directory), **asked)["pid"])
+
+    def wait(self, pid: int) -> Run:
+        """How a run that `start` has begun has ended. Waits for that."""
+        return _run(self._ask(wait_for=pid))
 
     def close(self) -> None:
         assert self._process.stdin is not None
         self._process.stdin.close()
         self._process.wait(30)
+
+    def _ask(self, **asked: Any) -> dict[str, Any]:
+        assert self._process.stdin is not None
+        self._process.stdin.write(json.dumps(asked) + "\n")
+        self._process.stdin.flush()
+        return self._said()
 
     def _said(self) -> dict[str, Any]:
         assert self._process.stdout is not None
@@ -60,3 +70,7 @@ class WarmProcess:
         assert line, "the warm process has ended"
         said: dict[str, Any] = json.loads(line)
         return said
+
+
+def _run(said: dict[str, Any]) -> Run:
+    return Run(said["code"], said["signal"], tuple(said["passed"]))

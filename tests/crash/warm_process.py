@@ -21,10 +21,13 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, Final
 
+from crash import two_processes
 from crash.system_calls import CannotCount, Count, stop_at_calls, watch_calls
+from mesh_itk3 import service
 from mesh_itk3.adapters.ledger import migrate
 from mesh_itk3.commands.opened import existing_ledger, read_settings
 from mesh_itk3.commands.respond import decide
+from mesh_itk3.daemon import Daemon
 from mesh_itk3.registry import registry_of
 from mesh_itk3.simulator.prove.points import Watch, watch, watched_port
 from mesh_itk3.simulator.prove.warm import fork, one_round, wait
@@ -53,6 +56,22 @@ def a_migration(asked: dict[str, Any], _: Watch) -> int:
     return 0
 
 
+def the_service(asked: dict[str, Any], _: Watch) -> int:
+    """`mesh-itk3 run`, in a process group of its own, with an inner process whose points are watched too."""
+    os.setsid()
+    os.environ[two_processes.KEY] = json.dumps(asked)
+    os.environ.update(asked.get("environ", {}))
+    passing = two_processes.deadly("service")
+
+    def built(daemon: Daemon) -> Daemon:
+        passing("after daemon.composed")
+        watch(daemon, passing)
+        return daemon
+
+    program = (sys.executable, two_processes.__file__)
+    return service.run(Path(asked["config"]), None, once=False, built=built, inner_program=program)
+
+
 def threads(asked: dict[str, Any], _: Watch) -> int:
     """Nothing of the daemon: two threads and a child, each with five writes and fsyncs, for whoever checks the counting."""
 
@@ -78,6 +97,7 @@ WORK: Final[dict[str, Callable[[dict[str, Any], Watch], int]]] = {
     "round": a_round,
     "respond": a_decision,
     "migrate": a_migration,
+    "service": the_service,
     "threads": threads,
 }
 
@@ -110,6 +130,19 @@ def run(asked: dict[str, Any]) -> dict[str, Any]:
     return {"code": ended.code, "signal": ended.signal, "passed": points}
 
 
+def spawn(asked: dict[str, Any]) -> dict[str, Any]:
+    """Begins a run that the test itself watches and ends; `wait` says how it ended."""
+    log = Path(asked["directory"], "daemon.log")
+    return {"pid": fork(lambda: WORK[asked["work"]](asked, Watch()), log)}
+
+
+def answer(asked: dict[str, Any]) -> dict[str, Any]:
+    if "wait_for" in asked:
+        ended = wait(asked["wait_for"])
+        return {"code": ended.code, "signal": ended.signal, "passed": []}
+    return spawn(asked) if asked["work"] == "service" else run(asked)
+
+
 def main() -> None:
     for name in IMPORTED_LATE:
         with suppress(ImportError):
@@ -118,7 +151,7 @@ def main() -> None:
     gc.freeze()
     print(json.dumps({"ready": True}), flush=True)
     for line in sys.stdin:
-        print(json.dumps(run(json.loads(line))), flush=True)
+        print(json.dumps(answer(json.loads(line))), flush=True)
 
 
 if __name__ == "__main__":

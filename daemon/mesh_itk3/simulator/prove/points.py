@@ -40,17 +40,21 @@ class Watch:
     """Only points of this name count; None: all of them."""
     note: Callable[[str], None] = lambda _: None
     """Told the name of each point that counts, before anything happens there."""
+    is_armed: Callable[[], bool] = lambda: True
+    """Asked at each point: whether points count now."""
+    kill: Callable[[], None] = kill_this_process
+    """What happens at the n-th."""
     passed: int = 0
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def __call__(self, point: str) -> None:
-        if self.named not in (None, point):
+        if self.named not in (None, point) or not self.is_armed():
             return
         with self._lock:
             self.passed += 1
             self.note(point)
             if self.passed == self.kill_at:
-                kill_this_process()
+                self.kill()
 
 
 class Watched:
