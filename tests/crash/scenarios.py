@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -12,6 +14,7 @@ from mesh_itk3.simulator.patients import SUSAN_DISAGREES
 from support.sandbox import HOSPITAL, PRACTICE
 
 ANSWERED: Final = ("20013", "30001")
+YESTERDAY: Final = time.time() - 25 * 3600
 FOREIGN: Final = "SOMEBODY_ELSES"
 
 
@@ -107,6 +110,50 @@ def redelivered(world: World) -> Begun:
     return Begun([letter])
 
 
+def sent_and_not_recorded(world: World) -> Begun:
+    """The daemon has died between MESH taking its response and recording that; the restart, which asks MESH, is killed too."""
+    letter = world.send(ANSWERED, "completed")
+    assert world.round(named="after mailbox.send", kill_at=1).was_killed
+    return Begun([letter])
+
+
+def file_lost(world: World) -> Begun:
+    """In the ledger, not acknowledged, and its file is gone: the bytes come again before MESH is told anything."""
+    letter = world.send(ANSWERED, "completed")
+    assert world.round(named="before mailbox.acknowledge", kill_at=1).was_killed
+    with world.ledger() as ledger:
+        world.payload(world.row(ledger, letter)["payload_name"]).unlink()
+    return Begun([letter])
+
+
+def swept(world: World) -> Begun:
+    """A file that no row names has become a day old; the sweep that removes it is killed."""
+    letter = world.send(ANSWERED, "completed")
+    before = set(world.payloads())
+    assert world.round(named="after payloads.keep", kill_at=1).was_killed
+    orphans = set(world.payloads()) - before
+    assert len(orphans) == 2  # the bytes and their headers
+    world.recover()
+    for orphan in orphans:
+        os.utime(orphan, times=(YESTERDAY, YESTERDAY))
+
+    def sweep_again() -> list[Expected]:
+        assert world.run("sweep").code == 0
+        assert not orphans & set(world.payloads())
+        return [letter]
+
+    return Begun([letter], "sweep", {}, sweep_again)
+
+
+def delivered(world: World) -> Begun:
+    """MESH is asked what became of the responses, and says that the hospital has them."""
+    letter = world.send(ANSWERED, "completed")
+    world.recover()
+    world.hospital.read_inbox()
+    world.backdate_sends()
+    return Begun([letter])
+
+
 def _waiting(world: World) -> Expected:
     return world.send(("20013", None), "awaiting_decision", patient=SUSAN_DISAGREES)
 
@@ -119,6 +166,6 @@ SCENARIOS: Final[dict[str, Callable[[World], Begun]]] = {
     each.__name__: each
     for each in (
         accepted, rejected, two_letters, waits_for_a_person, decided_by_a_person, carried_out, correlated, foreign_spooled,
-        redelivered,
+        redelivered, sent_and_not_recorded, file_lost, swept, delivered,
     )
 }  # fmt: skip

@@ -70,9 +70,10 @@ class Running:
         """No point counts any more."""
         (self.directory / "armed").unlink(missing_ok=True)
 
-    def stop(self) -> None:
-        """In order, where it has not been killed; neither of the two is left."""
-        self.disarm()
+    def stop(self, *, armed: bool = False) -> None:
+        """In order, where it has not been killed; neither of the two is left. `armed`: points count to the end."""
+        if not armed:
+            self.disarm()
         if _is_alive(self.pid):
             os.kill(self.pid, signal.SIGTERM)
         ended = self.world.warm.wait(self.pid)

@@ -24,9 +24,11 @@ from typing import Any, Final
 from crash import two_processes
 from crash.system_calls import CannotCount, Count, stop_at_calls, watch_calls
 from mesh_itk3 import service
+from mesh_itk3.adapters.clock import SystemClock
 from mesh_itk3.adapters.ledger import migrate
 from mesh_itk3.commands.opened import existing_ledger, read_settings
 from mesh_itk3.commands.respond import decide
+from mesh_itk3.composition import compose
 from mesh_itk3.daemon import Daemon
 from mesh_itk3.registry import registry_of
 from mesh_itk3.simulator.prove.points import Watch, watch, watched_port
@@ -53,6 +55,16 @@ def a_decision(asked: dict[str, Any], passing: Watch) -> int:
 def a_migration(asked: dict[str, Any], _: Watch) -> int:
     """What every start of the daemon does first."""
     migrate(asked["url"], datetime.fromisoformat(asked["now"]))
+    return 0
+
+
+def a_sweep(asked: dict[str, Any], passing: Watch) -> int:
+    """The hourly job of the service that removes what no row names."""
+    settings = read_settings(Path(asked["config"]), None, needs_secrets=True)
+    daemon = compose(settings, registry_of(settings), clock=SystemClock(), stopping=threading.Event())
+    watch(daemon, passing)
+    daemon.sweep()
+    daemon.close()
     return 0
 
 
@@ -97,6 +109,7 @@ WORK: Final[dict[str, Callable[[dict[str, Any], Watch], int]]] = {
     "round": a_round,
     "respond": a_decision,
     "migrate": a_migration,
+    "sweep": a_sweep,
     "service": the_service,
     "threads": threads,
 }
@@ -112,7 +125,7 @@ def run(asked: dict[str, Any]) -> dict[str, Any]:
     def work() -> int:
         os.close(told)
         points = os.open(passed, os.O_WRONLY | os.O_APPEND)
-        watching = Watch(asked.get("kill_at"), note=lambda point: os.write(points, point.encode() + b"\n") and None)
+        watching = Watch(asked.get("kill_at"), asked.get("named"), note=lambda point: os.write(points, point.encode() + b"\n") and None)
         if asked.get("counts_calls"):
             watching = Watch()
             stop_at_calls(telling)

@@ -15,6 +15,7 @@ from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -134,8 +135,7 @@ class World:
             assert spooled.with_suffix(".dat").read_bytes() == each.body
             assert spooled.with_suffix(".ctl").read_bytes().endswith(b"</DTSControl>\n")
             return
-        kept = (self.practice.directory / "state" / "payloads" / row["payload_name"]).read_bytes()
-        assert (kept, row["payload_sha256"]) == (each.body, hashlib.sha256(each.body).hexdigest())
+        assert (self.payload(row["payload_name"]).read_bytes(), row["payload_sha256"]) == (each.body, hashlib.sha256(each.body).hexdigest())
 
     def _check_wire(self) -> None:
         """At most one response of a level to a message, and the same bytes whenever one is repeated."""
@@ -191,6 +191,20 @@ class World:
         with closing(sqlite3.connect(copy / "ledger.db")) as connection:
             connection.row_factory = sqlite3.Row
             yield connection
+
+    def payload(self, name: str) -> Path:
+        """The file of this name in the payload store."""
+        return self.practice.directory / "state" / "payloads" / name
+
+    def payloads(self) -> list[Path]:
+        """Every file in the payload store."""
+        return [path for path in (self.practice.directory / "state" / "payloads").rglob("*") if path.is_file()]
+
+    def backdate_sends(self) -> None:
+        """Hours have passed since the last response was sent: MESH is asked what became of it."""
+        with closing(sqlite3.connect(self.practice.directory / "state" / "ledger.db")) as connection, connection:
+            hours_ago = (datetime.now(UTC) - timedelta(hours=3)).isoformat(timespec="microseconds")
+            connection.execute("UPDATE response SET sent_at = ? WHERE state = 'sent'", (hours_ago,))
 
     def responses_to(self, each: Expected) -> dict[str, Any]:
         """Our responses to this message, by level."""
