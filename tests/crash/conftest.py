@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from crash.sweep import OFFSET, SAID
 from crash.warm import WarmProcess
 from crash.world import a_world
 
@@ -19,3 +20,8 @@ def warm():
 def world(tmp_path, sandbox, warm):
     with a_world(tmp_path, sandbox, warm) as made:
         yield made
+
+
+def pytest_terminal_summary(terminalreporter):
+    for line in SAID:
+        terminalreporter.write_line(f"{line} (MESH_ITK3_SWEEP_OFFSET={OFFSET})")

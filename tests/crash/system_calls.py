@@ -1,12 +1,12 @@
 """Counts the system calls by which a process and all its threads and children change what lasts, and kills at the k-th.
 
-The kernel does the counting (seccomp's user notification, Linux 5.6): a filter that the process puts on itself stops every such
-call until this side has said "go on", so that there is one order of all calls of all threads, and the k-th is killed before it
-has done anything. strace's `-e inject=…:when=k` counts each thread by itself, which leaves out the k-th call of a thread whenever
-another gets to its own k-th before it; and it is slower by a factor.
+The kernel does the counting (seccomp's user notification, Linux 5.6): a filter that the process puts on itself stops every
+such call until this side has said "go on", so that there is one order of all calls of all threads, and the k-th is killed
+before it has done anything. (strace's `-e inject=…:when=k` counts each thread by itself, which leaves out the k-th call of a
+thread whenever another gets to its own k-th before it.)
 
-What is counted: write (not to standard error: the log), pwrite64, writev, pwritev, fsync, fdatasync, rename, renameat, renameat2,
-unlink, unlinkat, sendto, sendmsg, ftruncate.
+What is counted: write (not to standard error: the log), pwrite64, writev, pwritev, fsync, fdatasync, rename, renameat,
+renameat2, unlink, unlinkat, sendto, sendmsg, ftruncate.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ import struct
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Final
 
 _NUMBERS: Final = {
@@ -179,7 +180,7 @@ def _answer_next(listener: int, names: dict[int, str], count: Count) -> bool:
 def _process_of(thread: int) -> int:
     """The process that a thread belongs to; itself where it has just gone."""
     try:
-        with open(f"/proc/{thread}/status", encoding="ascii") as status:
-            return next(int(line.split()[1]) for line in status if line.startswith("Tgid:"))
+        status = Path(f"/proc/{thread}/status").read_text(encoding="ascii")
     except OSError:
         return thread
+    return next(int(line.split()[1]) for line in status.splitlines() if line.startswith("Tgid:"))

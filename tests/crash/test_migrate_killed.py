@@ -1,12 +1,11 @@
-"""SIGKILL at every system call by which a ledger is made, or brought up from any schema that was ever released: afterwards it has
-the old schema or the new one, with all that it held; a backup is whole or absent; and the next start brings it up.
+"""SIGKILL at every system call by which a ledger is made, or brought up from any schema that was ever released: afterwards it
+has the old schema or the new one, with all that it held; a backup is whole or absent; and the next start brings it up.
 """
 
 from __future__ import annotations
 
 import shutil
 import sqlite3
-from collections.abc import Iterator
 from contextlib import closing
 from datetime import timedelta
 from pathlib import Path
@@ -14,7 +13,7 @@ from pathlib import Path
 import pytest
 from alembic.script import ScriptDirectory
 
-from crash.sweep import IS_OVERNIGHT, MOST, offset
+from crash.sweep import IS_OVERNIGHT, MOST, first, say, step
 from crash.system_calls import is_possible
 from mesh_itk3.adapters.ledger import migrate, open_ledger
 from mesh_itk3.adapters.ledger.migrate import SHIPPED, Migrations, alembic_config
@@ -28,8 +27,7 @@ pytestmark = [
 NO_LEDGER = "none"
 RELEASED = [script.revision for script in ScriptDirectory.from_config(alembic_config(SHIPPED)).walk_revisions()]
 OLDER = [revision for revision in reversed(RELEASED) if revision != REVISION]
-STRIDE = {NO_LEDGER: 7}
-USUAL_STRIDE = 7
+STRIDE = 5
 VALUES = {
     "mailbox_id": HERE, "workflow_id": "W", "kind": "message", "received_at": "2024-05-01T08:00:00.000000+00:00",
     "at": "2024-05-01T09:30:00.000000+00:00", "stage": "dispatch", "outcome": "awaiting_decision", "level": "infrastructure",
@@ -56,7 +54,8 @@ def _insert(connection: sqlite3.Connection, table: str, values: dict[str, str]) 
     columns = {row[1] for row in connection.execute(f"PRAGMA table_info({table})")}
     given = {name: value for name, value in values.items() if name in columns}
     places = ", ".join("?" * len(given))
-    connection.execute(f"INSERT INTO {table} ({', '.join(given)}) VALUES ({places})", list(given.values()))
+    statement = f"INSERT INTO {table} ({', '.join(given)}) VALUES ({places})"  # noqa: S608  names of this file
+    connection.execute(statement, list(given.values()))
 
 
 def held(file: Path) -> list:
@@ -74,7 +73,7 @@ def revision(file: Path) -> str:
         if not connection.execute("SELECT 1 FROM sqlite_master WHERE name = ?", (VERSION_TABLE,)).fetchone():
             assert connection.execute("SELECT count(*) FROM sqlite_master").fetchone() == (0,), "half a schema"
             return NO_LEDGER
-        return str(connection.execute(f"SELECT version_num FROM {VERSION_TABLE}").fetchone()[0])
+        return str(connection.execute(f"SELECT version_num FROM {VERSION_TABLE}").fetchone()[0])  # noqa: S608  a constant
 
 
 def copied(directory: Path, to: Path) -> Path:
@@ -97,7 +96,7 @@ def the_ledger_before(directory: Path, old: str) -> list:
 def test_a_kill_during_migrate_leaves_the_old_schema_or_the_new_one_and_the_next_start_brings_it_up(tmp_path, warm, old):
     before = the_ledger_before(tmp_path / "before", old)
     state, kills = tmp_path / "state", 0
-    for k in _points(old):
+    for k in range(first(STRIDE), MOST, step(STRIDE)):
         shutil.rmtree(state, ignore_errors=True)
         shutil.copytree(tmp_path / "before", state)
         asked = {"url": f"sqlite:///{state}/ledger.db"}
@@ -109,14 +108,9 @@ def test_a_kill_during_migrate_leaves_the_old_schema_or_the_new_one_and_the_next
         if not died.was_killed:
             break
         kills += 1
-    print(f"from {old}: {kills} kills of {len(died.passed)} calls")
+    say(f"migrate from {old}", kills, len(died.passed), STRIDE)
     assert died.code == 0
     assert kills > 5
-
-
-def _points(old: str) -> Iterator[int]:
-    stride = 1 if IS_OVERNIGHT else STRIDE.get(old, USUAL_STRIDE)
-    return iter(range(1 if IS_OVERNIGHT else offset(stride), MOST, stride))
 
 
 def look_after_the_kill(state: Path, look: Path, old: str, before: list) -> None:

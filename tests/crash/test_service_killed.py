@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from crash.scenarios import ANSWERED, Begun, correlated, two_letters
-from crash.sweep import IS_OVERNIGHT, MOST, offset
+from crash.sweep import IS_OVERNIGHT, MOST, first, say, step
 from crash.tls_front import tls_front
 from crash.world import Expected, World, a_world
 from support.authority import an_authority
@@ -116,7 +116,9 @@ def look_and_restart(running: Running, expected: list[Expected]) -> None:
         world.check_settled(expected)
     except AssertionError as wrong:
         where = (running.points() or ["nothing"])[-1]
-        raise AssertionError(f"{running.victim} killed at {where}, point {running.kill_at} of {running.process}: {wrong}") from wrong
+        raise AssertionError(
+            f"{running.victim} killed at {where}, point {running.kill_at} of {running.process}: {wrong}"
+        ) from wrong
 
 
 @contextmanager
@@ -137,7 +139,7 @@ def sweep(stride: int, trial: Callable[[int, str], bool]) -> int:
     trial ends without; how many kills.
     """
     kills = 0
-    for turn, n in enumerate(range(1 if IS_OVERNIGHT else offset(stride), MOST, 1 if IS_OVERNIGHT else stride)):
+    for turn, n in enumerate(range(first(stride), MOST, step(stride))):
         for victim in VICTIMS if IS_OVERNIGHT else (VICTIMS[turn % len(VICTIMS)],):
             if not trial(n, victim):
                 return kills
@@ -157,7 +159,7 @@ def test_a_service_killed_at_work_has_lost_nothing_and_answers_nothing_twice(wor
             return running.was_killed()
 
     kills = sweep(STRIDES[process], trial)
-    print(f"{kills} kills")
+    say(f"the service, points of {process}", kills, None, STRIDES[process])
     assert kills >= 3
 
 
@@ -177,9 +179,15 @@ def test_a_service_killed_while_it_reads_its_configuration_again_has_lost_nothin
 
     passed: set[str] = set()
     kills = sweep(RELOAD_STRIDE, trial)
-    print(f"{kills} kills")
+    say("the service, reloading", kills, None, RELOAD_STRIDE)
     # The old one closed, the new one composed, held and started: each lies between two of these.
-    assert {"before ledger.release", "after ledger.close", "after daemon.composed", "before ledger.hold", "after ledger.held"} <= passed
+    assert {
+        "before ledger.release",
+        "after ledger.close",
+        "after daemon.composed",
+        "before ledger.hold",
+        "after ledger.held",
+    } <= passed
 
 
 @pytest.fixture
@@ -221,4 +229,6 @@ def test_a_service_killed_over_a_half_written_certificate_goes_on_when_it_is_who
             assert "Traceback" not in world.log_tail()
             return running.was_killed()
 
-    assert sweep(CERTIFICATE_STRIDE, trial) >= 1
+    kills = sweep(CERTIFICATE_STRIDE, trial)
+    say("the service, a half-written certificate", kills, None, CERTIFICATE_STRIDE)
+    assert kills >= 1

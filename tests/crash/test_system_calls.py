@@ -1,5 +1,5 @@
-"""SIGKILL at the k-th write, fsync, rename, unlink or send of a letter's whole life, k rising until a run ends by itself: what no
-crash point names is covered too, SQLite's own steps among them.
+"""SIGKILL at the k-th write, fsync, rename, unlink or send of a letter's whole life, k rising until a run ends by itself: what
+no crash point names is covered too, SQLite's own steps among them.
 """
 
 from __future__ import annotations
@@ -7,7 +7,7 @@ from __future__ import annotations
 import pytest
 
 from crash.scenarios import accepted
-from crash.sweep import IS_OVERNIGHT, every_point, offset
+from crash.sweep import IS_OVERNIGHT, every_point, say
 from crash.system_calls import is_possible
 
 pytestmark = [
@@ -20,7 +20,7 @@ STRIDE = 3
 
 def test_a_letter_survives_a_kill_at_every_system_call_that_changes_what_lasts(world):
     kills, calls = every_point(world, accepted, stride=STRIDE, counts_calls=True)
-    print(f"every {1 if IS_OVERNIGHT else STRIDE}. call from {offset(STRIDE)} on: {kills} kills of {len(calls)} calls")
+    say("a letter, system calls", kills, len(calls), STRIDE)
     # One life holds all kinds; a filter that lets one of them through unseen would show here.
     assert {"pwrite64", "write", "fdatasync", "fsync", "rename", "sendto", "unlink"} <= set(calls)
     assert kills > (150 if IS_OVERNIGHT else 50)

@@ -24,12 +24,15 @@ def tls_front(certificate: Path, authority: Path, sandbox_port: int) -> Iterator
 
     class Front(socketserver.BaseRequestHandler):
         def handle(self) -> None:
-            with suppress(OSError), context.wrap_socket(self.request, server_side=True) as outside:
-                with socket.create_connection(("127.0.0.1", sandbox_port)) as inside:
-                    back = threading.Thread(target=_copy, args=(inside, outside), daemon=True)
-                    back.start()
-                    _copy(outside, inside)
-                    back.join()
+            with (
+                suppress(OSError),
+                context.wrap_socket(self.request, server_side=True) as outside,
+                socket.create_connection(("127.0.0.1", sandbox_port)) as inside,
+            ):
+                back = threading.Thread(target=_copy, args=(inside, outside), daemon=True)
+                back.start()
+                _copy(outside, inside)
+                back.join()
 
     with _Server(("127.0.0.1", 0), Front) as server:
         threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()

@@ -16,7 +16,6 @@ import threading
 from collections.abc import Callable
 from contextlib import suppress
 from datetime import datetime
-from functools import partial
 from importlib import import_module
 from pathlib import Path
 from typing import Any, Final
@@ -125,7 +124,9 @@ def run(asked: dict[str, Any]) -> dict[str, Any]:
     def work() -> int:
         os.close(told)
         points = os.open(passed, os.O_WRONLY | os.O_APPEND)
-        watching = Watch(asked.get("kill_at"), asked.get("named"), note=lambda point: os.write(points, point.encode() + b"\n") and None)
+        watching = Watch(
+            asked.get("kill_at"), asked.get("named"), note=lambda point: os.write(points, point.encode() + b"\n") and None
+        )
         if asked.get("counts_calls"):
             watching = Watch()
             stop_at_calls(telling)
@@ -156,15 +157,20 @@ def answer(asked: dict[str, Any]) -> dict[str, Any]:
     return spawn(asked) if asked["work"] == "service" else run(asked)
 
 
+def say(answered: dict[str, Any]) -> None:
+    sys.stdout.write(json.dumps(answered) + "\n")
+    sys.stdout.flush()
+
+
 def main() -> None:
     for name in IMPORTED_LATE:
         with suppress(ImportError):
             import_module(name)
     platform.processor()  # remembered: else every child starts a program to find out
     gc.freeze()
-    print(json.dumps({"ready": True}), flush=True)
+    say({"ready": True})
     for line in sys.stdin:
-        print(json.dumps(answer(json.loads(line))), flush=True)
+        say(answer(json.loads(line)))
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """A practice that is killed again and again, a hospital that remembers what it sent, and an oracle that joins what both have.
 
-The oracle reads the hospital's inbox, what the sandbox was sent, the practice's inbox in MESH, its letters and its spool; and the
-ledger only as a copy, so that looking mends nothing.
+The oracle reads the hospital's inbox, what the sandbox was sent, the practice's inbox in MESH, its letters and its spool; and
+the ledger only as a copy, so that looking mends nothing.
 """
 
 from __future__ import annotations
@@ -91,7 +91,9 @@ class World:
     # -------------------------------------------------------------------------------------------- the oracle
 
     def check_durable(self, expected: list[Expected]) -> None:
-        """Right after the kill, before anything restarts: what MESH has let go of is here, whole; what was answered is written."""
+        """Right after the kill, before anything restarts: what MESH has let go of is here, whole, and what was answered is
+        written.
+        """
         in_mesh = self.in_mesh()
         with self.ledger() as ledger:
             for each in expected:
@@ -135,7 +137,10 @@ class World:
             assert spooled.with_suffix(".dat").read_bytes() == each.body
             assert spooled.with_suffix(".ctl").read_bytes().endswith(b"</DTSControl>\n")
             return
-        assert (self.payload(row["payload_name"]).read_bytes(), row["payload_sha256"]) == (each.body, hashlib.sha256(each.body).hexdigest())
+        assert (self.payload(row["payload_name"]).read_bytes(), row["payload_sha256"]) == (
+            each.body,
+            hashlib.sha256(each.body).hexdigest(),
+        )
 
     def _check_wire(self) -> None:
         """At most one response of a level to a message, and the same bytes whenever one is repeated."""
