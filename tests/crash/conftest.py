@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pytest
 
-from crash.sweep import OFFSET, SAID
 from crash.warm import WarmProcess
 from crash.world import a_world
 
@@ -20,8 +19,3 @@ def warm():
 def world(tmp_path, sandbox, warm):
     with a_world(tmp_path, sandbox, warm) as made:
         yield made
-
-
-def pytest_terminal_summary(terminalreporter):
-    for line in SAID:
-        terminalreporter.write_line(f"{line} (MESH_ITK3_SWEEP_OFFSET={OFFSET})")

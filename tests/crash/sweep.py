@@ -1,4 +1,4 @@
-"""One trial, and the order in which a sweep takes its points. `MESH_ITK3_OVERNIGHT=1` takes them all."""
+"""One trial, and the order in which a sweep takes its points. `ITK3_OVERNIGHT=1` takes them all."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
+from crash.said import SAID
 from crash.scenarios import Begun
 from crash.warm import Run
 from crash.world import World
 
-IS_OVERNIGHT = os.environ.get("MESH_ITK3_OVERNIGHT") == "1"
-OFFSET = int(os.environ.get("MESH_ITK3_SWEEP_OFFSET") or datetime.now(UTC).toordinal())
-SAID: list[str] = []
+IS_OVERNIGHT = os.environ.get("ITK3_OVERNIGHT") == "1"
+OFFSET = int(os.environ.get("ITK3_SWEEP_OFFSET") or datetime.now(UTC).toordinal())
 MOST = 3_000
 """Kills in one sweep, whatever happens: a run that never ends by itself is a fault."""
 
@@ -23,7 +23,7 @@ POINTS_OF_A_RESTART = 90
 
 
 def first(stride: int) -> int:
-    """Where a sweep that takes every `stride`-th point begins: another place every day, or MESH_ITK3_SWEEP_OFFSET."""
+    """Where a sweep that takes every `stride`-th point begins: another place every day, or ITK3_SWEEP_OFFSET."""
     return 1 + OFFSET % step(stride)
 
 
@@ -35,7 +35,9 @@ def step(stride: int) -> int:
 def say(what: str, kills: int, points: int | None, stride: int) -> None:
     """For the end of the run: what this sweep has killed, and how the same is killed again."""
     of = "" if points is None else f" of {points} points"
-    SAID.append(f"crash sweep, {what}: {kills} kills{of}, every {step(stride)}. from {first(stride)} on")
+    SAID.append(
+        f"crash sweep, {what}: {kills} kills{of}, every {step(stride)}. from {first(stride)} on (ITK3_SWEEP_OFFSET={OFFSET})"
+    )
 
 
 def trial(world: World, begin: Callable[[World], Begun], **killing: Any) -> Run:

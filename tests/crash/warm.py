@@ -37,7 +37,11 @@ class WarmProcess:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
-            env={name: value for name, value in os.environ.items() if name != "NOTIFY_SOCKET"},
+            env={
+                name: value
+                for name, value in os.environ.items()
+                if name != "NOTIFY_SOCKET" and not name.startswith("MESH_ITK3_")
+            },
         )
         self._said()
 
