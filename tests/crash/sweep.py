@@ -16,8 +16,6 @@ IS_OVERNIGHT = os.environ.get("ITK3_OVERNIGHT") == "1"
 OFFSET = int(os.environ.get("ITK3_SWEEP_OFFSET") or datetime.now(UTC).toordinal())
 MOST = 3_000
 """Kills in one sweep, whatever happens: a run that never ends by itself is a fault."""
-
-
 POINTS_OF_A_RESTART = 90
 """About as many as the shortest has."""
 

@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 
 import mesh_itk3.stages
+from crash.running_service import a_service, everything, is_answered
 from crash.scenarios import SCENARIOS
 from crash.sweep import trial
-from crash.test_service_killed import a_service, everything, is_answered
 from crash.world import World
 from support.eventually import eventually
 

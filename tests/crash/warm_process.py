@@ -104,6 +104,7 @@ def threads(asked: dict[str, Any], _: Watch) -> int:
     return 0
 
 
+# A command or a job that is swept by itself joins here, and in `scenarios.py`.
 WORK: Final[dict[str, Callable[[dict[str, Any], Watch], int]]] = {
     "round": a_round,
     "respond": a_decision,

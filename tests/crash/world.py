@@ -183,6 +183,15 @@ class World:
                 self._sends_seen.add(file.name)
         return found
 
+    def is_recorded(self, expected: list[Expected]) -> bool:
+        """Whether the living ledger has it that these are acknowledged and all that was owed is sent."""
+        file = self.practice.directory / "state" / "ledger.db"
+        with closing(sqlite3.connect(f"file:{file}?mode=ro", uri=True)) as connection:
+            connection.row_factory = sqlite3.Row
+            owed = connection.execute("SELECT count(*) FROM response WHERE state = 'owed'").fetchone()[0]
+            rows = [self.row(connection, each) for each in expected]
+        return not owed and all(row["acknowledged_at"] and not row["claimed_at"] for row in rows)
+
     @contextmanager
     def ledger(self) -> Iterator[sqlite3.Connection]:
         """A copy of the ledger as it lies there."""
