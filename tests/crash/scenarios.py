@@ -118,12 +118,12 @@ def sent_and_not_recorded(world: World) -> Begun:
 
 
 def file_lost(world: World) -> Begun:
-    """In the ledger, not acknowledged, and its file is gone: the bytes come again before MESH is told anything."""
-    letter = world.send(ANSWERED, "completed")
-    assert world.round(named="before mailbox.acknowledge", kill_at=1).was_killed
+    """MESH lists it again, and its file is gone: the bytes come again before MESH is told anything."""
+    begun = redelivered(world)
+    (letter,) = begun.expected
     with world.ledger() as ledger:
         world.payload(world.row(ledger, letter)["payload_name"]).unlink()
-    return Begun([letter])
+    return begun
 
 
 def swept(world: World) -> Begun:

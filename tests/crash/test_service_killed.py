@@ -22,7 +22,7 @@ from support.eventually import eventually
 pytestmark = [pytest.mark.sandbox, pytest.mark.timeout(7200 if IS_OVERNIGHT else 300)]
 VICTIMS = ("service", "inner", "both")
 STRIDES = {"service": 17, "inner": 9}
-RELOAD_STRIDE = 17
+RELOAD_STRIDE = 29
 CERTIFICATE_STRIDE = 25
 
 
