@@ -64,6 +64,7 @@ def faulty_mesh(sandbox):
     proxy.stop()
 
 
+pytest_plugins = ["crash.said"]
 _numbers = itertools.count()
 
 

@@ -116,8 +116,14 @@ class Inner:
         self.pulse.say(LOOKING)
 
 
-def serve(channel: Connection, clock: Clock) -> None:
-    """The whole life of the inner process. Raises LedgerUnavailable: nothing was begun."""
+def _as_it_is(world: World) -> World:
+    return world
+
+
+def serve(channel: Connection, clock: Clock, prepare: Callable[[World], World] = _as_it_is) -> None:
+    """The whole life of the inner process. Raises LedgerUnavailable: nothing was begun. Whoever looks on from outside
+    (`simulator/prove`) gets its world through `prepare`.
+    """
     start: Start = pickle.loads(channel.recv_bytes())  # noqa: S301  from the process that started us, on a socket of ours
     settings = start.settings
     for descriptor in (channel.fileno(), *start.hold.descriptors):
@@ -138,7 +144,7 @@ def serve(channel: Connection, clock: Clock) -> None:
         )
         threading.Thread(target=told.listen, args=(channel,), name="told", daemon=True).start()
         pulse.say(READY)
-        Inner(world, pulse, told, Complaints(clock.monotonic)).work()
+        Inner(prepare(world), pulse, told, Complaints(clock.monotonic)).work()
 
 
 def _sayer(channel: Connection) -> Callable[[bytes], None]:
@@ -149,7 +155,7 @@ def _sayer(channel: Connection) -> Callable[[bytes], None]:
     return say
 
 
-def main() -> None:
+def main(prepare: Callable[[World], World] = _as_it_is) -> None:
     """`python -m mesh_itk3.inner PARENT CHANNEL`: dies with its parent, however that dies."""
     parent, descriptor = int(sys.argv[1]), int(sys.argv[2])
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
@@ -158,7 +164,7 @@ def main() -> None:
     # A terminal's Ctrl-C, and whoever signals the whole group, mean the service: its main process says what follows.
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM, signal.SIGINT, signal.SIGHUP})
     configure_logging()  # until the settings are here: what goes wrong before is an event too, and no traceback
-    serve(Connection(descriptor), SystemClock())
+    serve(Connection(descriptor), SystemClock(), prepare)
 
 
 if __name__ == "__main__":

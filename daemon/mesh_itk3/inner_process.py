@@ -7,7 +7,7 @@ import pickle
 import subprocess
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from multiprocessing import Pipe
@@ -18,6 +18,8 @@ from mesh_itk3 import events
 from mesh_itk3.inner_words import IDLE, LONGEST, LOOK, LOOKING, LOST, READY, STOP, Start, mailboxes_of, stage_of
 from mesh_itk3.scheduler import STALL_AFTER_S
 
+# -P: no module of the working directory takes the place of an installed one.
+PROGRAM: Final = (sys.executable, "-P", "-m", "mesh_itk3.inner")
 READY_WITHIN_S: Final = 60.0
 """A guess: an interpreter, its imports and the handlers, on a machine that is busy starting."""
 FIRST_PAUSE_S: Final = 0.5
@@ -109,6 +111,8 @@ class InnerProcess:
     """Called when another daemon has the mailboxes."""
     noticed: Callable[[], None]
     """Called when it has ended: somebody should look at `has_ended`."""
+    program: Sequence[str] = PROGRAM
+    """What becomes the child; two arguments are added, as `inner.main` wants them."""
     _child: Child | None = None
     _deaths: int = 0
     """In a row."""
@@ -124,8 +128,7 @@ class InnerProcess:
         file now may be half edited.
         """
         ours, theirs = Pipe()
-        # -P: no module of the working directory takes the place of an installed one.
-        command = [sys.executable, "-P", "-m", "mesh_itk3.inner", str(os.getpid()), str(theirs.fileno())]
+        command = [*self.program, str(os.getpid()), str(theirs.fileno())]
         try:
             process = subprocess.Popen(  # noqa: S603  our own interpreter and module
                 command, stdin=subprocess.DEVNULL, pass_fds=(theirs.fileno(), *start.hold.descriptors)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import threading
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,7 +20,7 @@ from mesh_itk3.adapters.notify import Notifier
 from mesh_itk3.adapters.owner import act_as_owner
 from mesh_itk3.composition import compose
 from mesh_itk3.daemon import Daemon
-from mesh_itk3.inner_process import LONGEST_PAUSE_S, READY_WITHIN_S, InnerProcess
+from mesh_itk3.inner_process import LONGEST_PAUSE_S, PROGRAM, READY_WITHIN_S, InnerProcess
 from mesh_itk3.inner_words import Start
 from mesh_itk3.lifecycle import State
 from mesh_itk3.once import run_once
@@ -35,6 +36,10 @@ STATUS_EVERY_S: Final = 15.0
 REVIVE_EVERY_S: Final = 0.2
 """At least between two looks whether a new inner process may be started."""
 HELD_BY_ANOTHER: Final = 75
+
+
+def _as_it_is(daemon: Daemon) -> Daemon:
+    return daemon
 
 
 SIGNALS: Final = frozenset({signal.SIGTERM, signal.SIGINT, signal.SIGHUP})
@@ -62,9 +67,19 @@ class Signals:
             self.noticed.set()
 
 
-def run(config: Path | None, credentials: Path | None, *, once: bool) -> int:
+def run(
+    config: Path | None,
+    credentials: Path | None,
+    *,
+    once: bool,
+    built: Callable[[Daemon], Daemon] = _as_it_is,
+    inner_program: Sequence[str] = PROGRAM,
+) -> int:
     """Runs until told to stop, or one round with `once`. Raises ConfigInvalid (78), HeldByAnother (75),
     LedgerUnavailable (1): the command line says each in one line.
+
+    Whoever looks on from outside (`simulator/prove`) gets each daemon that is composed, before it holds anything, through
+    `built`, and may name the program that becomes the inner process.
     """
     settings = load_settings(config, credentials, os.environ)
     configure_logging(settings.log_level, log_format=settings.log_format)
@@ -78,9 +93,9 @@ def run(config: Path | None, credentials: Path | None, *, once: bool) -> int:
     stopping = signals.stopping if once else threading.Event()
     registry = registry_of(settings)
     say_handlers(registry)
-    daemon = holding(compose(settings, registry, clock=clock, stopping=stopping))
+    daemon = holding(built(compose(settings, registry, clock=clock, stopping=stopping)))
     if not once:
-        return Service(daemon, signals, clock, config, credentials).run()
+        return Service(daemon, signals, clock, config, credentials, built, inner_program).run()
     with closing(daemon):
         return run_once(daemon, wait=signals.stopping.wait)
 
@@ -114,6 +129,8 @@ class Service:
     clock: Clock
     config: Path | None
     credentials: Path | None
+    built: Callable[[Daemon], Daemon] = _as_it_is
+    inner_program: Sequence[str] = PROGRAM
     notifier: Notifier = field(default_factory=Notifier)
     inner: InnerProcess = field(init=False)
 
@@ -123,6 +140,7 @@ class Service:
             owed=lambda mailbox_ids: self.daemon.ring(mailbox_ids),  # noqa: PLW0108  a reload replaces the daemon
             lost=self._give_way,
             noticed=self.signals.noticed.set,
+            program=self.inner_program,
         )
 
     def run(self) -> int:
@@ -247,15 +265,18 @@ class Service:
             return self._again()
         old.close()
         try:
-            self.daemon = holding(compose(settings, registry, clock=self.clock, stopping=threading.Event()))
+            self.daemon = self._new(settings, registry)
         except (LedgerUnavailable, HeldByAnother, StorageFailed, OSError, ValueError) as error:
             events.emit(events.CONFIG_INVALID, problem="the new configuration does not work here", **events.where(error))
-            self.daemon = holding(compose(old.settings, old.registry, clock=self.clock, stopping=threading.Event()))
+            self.daemon = self._new(old.settings, old.registry)
             return self._again()
         configure_logging(settings.log_level, log_format=settings.log_format)
         events.emit(events.CONFIG_RELOADED)
         say_handlers(registry)
         return self._again()
+
+    def _new(self, settings: Settings, registry: Registry) -> Daemon:
+        return holding(self.built(compose(settings, registry, clock=self.clock, stopping=threading.Event())))
 
     def _again(self) -> BackgroundScheduler:
         scheduler = self._start()

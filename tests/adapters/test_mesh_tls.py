@@ -1,79 +1,18 @@
 """Only the one CA file is trusted, whatever the environment says, and the client certificate is presented."""
 
-import datetime as dt
 import http.server
-import ipaddress
 import json
 import ssl
 import threading
 from contextlib import closing
-from dataclasses import dataclass
-from pathlib import Path
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
+from cryptography.hazmat.primitives import serialization
 
 from mesh_itk3.adapters.mesh_mailbox import MeshMailbox
 from mesh_itk3.ports import CertificateUnusable, CredentialsRejected, MailboxUnavailable, Outgoing, SendUnresolved
+from support.authority import an_authority, key_pem, pem
 from support.sandbox import PRACTICE, connection
-
-
-@dataclass(frozen=True)
-class Authority:
-    """A CA of this test, with its files."""
-
-    directory: Path
-    name: str
-    key: ec.EllipticCurvePrivateKey
-    certificate: x509.Certificate
-
-    @property
-    def file(self) -> Path:
-        return self.directory / f"{self.name}.pem"
-
-    def issue(self, subject: str, host: str = "127.0.0.1") -> Path:
-        """One file with certificate and key, for a server at this address or for a client."""
-        key = ec.generate_private_key(ec.SECP256R1())
-        builder = _builder(subject, self.certificate.subject, key.public_key())
-        alternative = x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address(host))])
-        certificate = builder.add_extension(alternative, critical=False).sign(self.key, hashes.SHA256())
-        path = self.directory / f"{self.name}-{subject}-{host}.pem"
-        path.write_bytes(_pem(certificate) + _key_pem(key))
-        return path
-
-
-def _name(text):
-    return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, text)])
-
-
-def _builder(subject, issuer, public_key):
-    now = dt.datetime.now(dt.UTC)
-    builder = x509.CertificateBuilder().subject_name(_name(subject)).issuer_name(issuer).public_key(public_key)
-    builder = builder.serial_number(x509.random_serial_number())
-    return builder.not_valid_before(now - dt.timedelta(days=1)).not_valid_after(now + dt.timedelta(days=1))
-
-
-def _pem(certificate):
-    return certificate.public_bytes(serialization.Encoding.PEM)
-
-
-def _key_pem(key, encryption=None):
-    encryption = encryption or serialization.NoEncryption()
-    return key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, encryption)
-
-
-def an_authority(directory, name):
-    key = ec.generate_private_key(ec.SECP256R1())
-    builder = _builder(name, _name(name), key.public_key())
-    certificate = builder.add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True).sign(
-        key, hashes.SHA256()
-    )
-    authority = Authority(directory, name, key, certificate)
-    authority.file.write_bytes(_pem(certificate))
-    return authority
 
 
 class TlsMesh:
@@ -218,7 +157,7 @@ def test_a_certificate_that_cannot_be_used_is_for_an_operator(authorities, serve
     if content == "junk":
         certificate.write_text("not a certificate")
     if content == "encrypted key":
-        certificate.write_bytes(_pem(right.certificate) + _key_pem(right.key, serialization.BestAvailableEncryption(b"secret")))
+        certificate.write_bytes(pem(right.certificate) + key_pem(right.key, serialization.BestAvailableEncryption(b"secret")))
 
     with closing(a_mailbox(server, right.file, client_certificate=certificate)) as practice:
         with pytest.raises(CertificateUnusable) as unusable:

@@ -30,6 +30,8 @@ class Practice:
     url: str
     extra: str = ""
     """More TOML tables."""
+    mesh_extra: str = ""
+    """More keys of [mesh]."""
     mailbox_extra: str = ""
     """More keys of the mailbox."""
     packages: Path | None = None
@@ -51,6 +53,7 @@ state_directory = "{self.directory}/state"
 environment = "sandbox"
 url = "{self.url}"
 shared_key = "{SHARED_KEY}"
+{self.mesh_extra}
 [mailboxes.{PRACTICE}]
 ods_code = "A81001"
 password = "{PASSWORD}"

@@ -34,17 +34,24 @@ def record_decision(
     settings = read_settings(config, credentials, needs_secrets=False)
     registry = registry_of(settings)
     with existing_ledger(settings) as ledger:
-        found = find_one(ledger, identifier, mailbox_id=mailbox_id, acts_on=_waits)
-        _check_waiting(found)
-        decided = _allowed_code(code, found, registry)
-        record = _decide(ledger, found, decided, who)
+        record = decide(ledger, registry, identifier, code, who=who, mailbox_id=mailbox_id)
         responses = ledger.responses_to(record.key)
     if as_json:
         print_json(message_row(record, responses, registry))
     else:
-        say(shown(f"{record.key.mesh_message_id}: {decided} {ELEMENTS[decided].display}, decided by {who}"))
+        display = ELEMENTS[BusinessCode(code)].display
+        say(shown(f"{record.key.mesh_message_id}: {code} {display}, decided by {who}"))
         say("The daemon will now file it and answer, or not, as the code says; without a daemon: mesh-itk3 run --once")
     return Exit.DONE
+
+
+def decide(
+    ledger: Ledger, registry: Registry, identifier: str, code: str, *, who: str, mailbox_id: str | None
+) -> MessageRecord:
+    """The message as it stands once the decision is durable. Raises CommandRefused: nothing was decided."""
+    found = find_one(ledger, identifier, mailbox_id=mailbox_id, acts_on=_waits)
+    _check_waiting(found)
+    return _commit(ledger, found, _allowed_code(code, found, registry), who)
 
 
 def _waits(record: MessageRecord) -> bool:
@@ -75,7 +82,7 @@ def _list_of(codes: Iterable[BusinessCode]) -> str:
     return "; ".join(f"{code} {ELEMENTS[code].display}" for code in sorted(codes))
 
 
-def _decide(ledger: Ledger, record: MessageRecord, code: BusinessCode, who: str) -> MessageRecord:
+def _commit(ledger: Ledger, record: MessageRecord, code: BusinessCode, who: str) -> MessageRecord:
     """The message as it stands afterwards. Raises CommandRefused if somebody else was faster."""
     step = decision(record, code, who, datetime.now(UTC))
     try:

@@ -15,6 +15,8 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from mesh_itk3.daemon import Daemon
+from mesh_itk3.registry import Registry
+from mesh_itk3.stages.world import World
 
 Passing = Callable[[str], None]
 """Called with the name of each point that is passed."""
@@ -38,17 +40,21 @@ class Watch:
     """Only points of this name count; None: all of them."""
     note: Callable[[str], None] = lambda _: None
     """Told the name of each point that counts, before anything happens there."""
+    is_armed: Callable[[], bool] = lambda: True
+    """Asked at each point: whether points count now."""
+    kill: Callable[[], None] = kill_this_process
+    """What happens at the n-th."""
     passed: int = 0
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def __call__(self, point: str) -> None:
-        if self.named not in (None, point):
+        if self.named not in (None, point) or not self.is_armed():
             return
         with self._lock:
             self.passed += 1
             self.note(point)
             if self.passed == self.kill_at:
-                kill_this_process()
+                self.kill()
 
 
 class Watched:
@@ -82,21 +88,37 @@ def _watched_walk(pages: Iterator[Any], passing: Passing) -> Iterator[Any]:
 
 def watch(daemon: Daemon, passing: Passing) -> None:
     """Wraps every port of a composed daemon: from now on each call of one passes two points."""
-    ledger, payloads = Watched(daemon.ledger, "ledger", passing), Watched(daemon.payloads, "payloads", passing)
-    daemon.ledger, daemon.payloads = ledger, payloads
-    daemon.world = dataclasses.replace(
-        daemon.world,
-        ledger=ledger,
-        payloads=payloads,
-        files=Watched(daemon.world.files, "files", passing),
-        patients=Watched(daemon.world.patients, "patients", passing),
-    )
-    for loaded in filter(None, (found.loaded for found in daemon.registry.all)):
-        object.__setattr__(loaded, "handler", Watched(loaded.handler, "handler", passing))
+    daemon.world = watched_world(daemon.world, passing)
+    daemon.ledger, daemon.payloads = daemon.world.ledger, daemon.world.payloads
+    watch_handlers(daemon.registry, passing)
     for mailbox_id, mailbox in daemon.mailboxes.items():
         watched: Any = Watched(mailbox, "mailbox", passing)
         daemon.mailboxes[mailbox_id] = watched
         collector = daemon.collectors[mailbox_id]
-        collector.mailbox, collector.ledger, collector.payloads = watched, ledger, payloads
+        collector.mailbox, collector.ledger, collector.payloads = watched, daemon.ledger, daemon.payloads
+        collector.collected = _watched_call(collector.collected, "stage.collected", "", passing)
         if collector.spool is not None:
             collector.spool = Watched(collector.spool, "spool", passing)
+
+
+def watched_world(world: World, passing: Passing) -> World:
+    """The same for the stages after collect, in whichever process they run. That others are told of a commit is a point too."""
+    return dataclasses.replace(
+        world,
+        ledger=watched_port(world.ledger, "ledger", passing),
+        payloads=watched_port(world.payloads, "payloads", passing),
+        files=watched_port(world.files, "files", passing),
+        patients=watched_port(world.patients, "patients", passing),
+        owed=_watched_call(world.owed, "stage.owed", "", passing),
+    )
+
+
+def watch_handlers(registry: Registry, passing: Passing) -> None:
+    """The same for the two hooks of every handler that can work."""
+    for loaded in filter(None, (found.loaded for found in registry.all)):
+        object.__setattr__(loaded, "handler", Watched(loaded.handler, "handler", passing))
+
+
+def watched_port(port: Any, name: str, passing: Passing) -> Any:
+    """One port by itself, for whoever composes no daemon: a command has only a ledger."""
+    return Watched(port, name, passing)
