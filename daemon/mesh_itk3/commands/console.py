@@ -51,16 +51,29 @@ def say(text: str = "") -> None:
     sys.stdout.write(f"{text}\n")
 
 
-def print_table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-    """Aligned columns. Nothing is cut where the output is no terminal: a script may read it."""
+def print_table(columns: Sequence[str], rows: Iterable[Sequence[str]], *, whole: int = 0) -> None:
+    """Aligned columns. Nothing is cut where the output is no terminal: a script may read it. On a narrow one the first
+    `whole` columns are the last to be broken: ids are there to be copied.
+    """
     from rich.console import Console
-    from rich.table import Table
+    from rich.table import Column, Table
     from rich.text import Text
 
-    table = Table(*columns, box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
+    headed = (Column(name, no_wrap=place < whole) for place, name in enumerate(columns))
+    table = Table(*headed, box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
     for row in rows:
         table.add_row(*(Text(shown(cell), overflow="fold") for cell in row))
     Console(width=None if sys.stdout.isatty() else WIDE).print(table)
+
+
+def print_folded(text: str, *, indent: int = 0, is_bold: bool = False) -> None:
+    """A paragraph, folded between words at the width of the terminal."""
+    from rich.console import Console
+    from rich.padding import Padding
+    from rich.text import Text
+
+    folded = Padding(Text(shown(text), style="bold" if is_bold else "", overflow="fold"), (0, 0, 0, indent))
+    Console(width=None if sys.stdout.isatty() else WIDE, highlight=False).print(folded)
 
 
 def counted(number: int, thing: str, things: str | None = None) -> str:
