@@ -222,7 +222,8 @@ def defer(daemon, reason="date_of_birth_differs") -> None:
 
 
 def release(daemon) -> None:
-    do(daemon, intervene.release, intervene.waited_for(daemon.ledger.timeline(the(daemon).key)))
+    began = intervene.began_to_wait(daemon.ledger.timeline(the(daemon).key))
+    do(daemon, intervene.release, began.reason)
 
 
 def test_a_decision_that_was_held_has_its_reason_its_deadline_and_new_notice(daemon):

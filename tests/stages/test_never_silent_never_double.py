@@ -138,8 +138,8 @@ class Practice(RuleBasedStateMachine):
                 case "hold" if intervene.can_be_held(record):
                     act = intervene.hold(record, "Jo", now)
                 case "release" if intervene.is_held(record):
-                    waited = intervene.waited_for(ledger.timeline(record.key))
-                    act = intervene.release(record, waited, "Jo", now)
+                    began = intervene.began_to_wait(ledger.timeline(record.key))
+                    act = intervene.release(record, began and began.reason, "Jo", now)
                 case "retry" if intervene.can_be_retried(record, responses):
                     act = intervene.retry(record, responses, "Jo", now)
                 case "abandon" if record.state is State.PARKED:

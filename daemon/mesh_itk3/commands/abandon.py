@@ -84,6 +84,6 @@ def _lines(record: MessageRecord, responses: Sequence[ResponseRecord], why: Reas
     if parked := _parked(responses):
         yield f"With it {counted(parked, 'response')} that MESH refused; nothing more is sent"
     if record.sender_not_told:
-        yield f"Its sender does not know and waits. Tell them another way, then: mesh-itk3 seen {named} --by WHO"
+        yield f"Its sender does not know. Tell them another way, then: mesh-itk3 seen {named} --by WHO"
     if record.accepted_at is not None:
         yield "It had been accepted: under the same ids it would be answered as a duplicate (20007, 20008). Ask for new ones"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+import textwrap
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from enum import IntEnum
@@ -67,13 +68,17 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[str]], *, whole:
 
 
 def print_folded(text: str, *, indent: int = 0, is_bold: bool = False) -> None:
-    """A paragraph, folded between words at the width of the terminal."""
+    """A paragraph, folded between words at the width of the terminal; one line where the output is none."""
     from rich.console import Console
-    from rich.padding import Padding
     from rich.text import Text
 
-    folded = Padding(Text(shown(text), style="bold" if is_bold else "", overflow="fold"), (0, 0, 0, indent))
-    Console(width=None if sys.stdout.isatty() else WIDE, highlight=False).print(folded)
+    console, margin = Console(), " " * indent
+    lines = [margin + shown(text)]
+    if sys.stdout.isatty():
+        fill = {"initial_indent": margin, "subsequent_indent": margin, "break_on_hyphens": False, "break_long_words": False}
+        lines = textwrap.wrap(shown(text), console.width, **fill)  # type: ignore[arg-type]
+    for line in lines:
+        console.print(Text(line, style="bold" if is_bold else ""), soft_wrap=True)
 
 
 def counted(number: int, thing: str, things: str | None = None) -> str:

@@ -18,7 +18,7 @@ from mesh_itk3.itk3.owed import is_business_response_owed
 from mesh_itk3.lifecycle import State
 from mesh_itk3.ports import Kind, Ledger, MessageRecord
 from mesh_itk3.registry import Registry, registry_of
-from mesh_itk3.stages.intervene import HOLD, can_be_held, hold, is_held, parked_from, release, waited_for
+from mesh_itk3.stages.intervene import HOLD, began_to_wait, can_be_held, hold, is_held, parked_from, release
 
 
 def hold_message(
@@ -108,16 +108,17 @@ def _reason(ledger: Ledger, record: MessageRecord) -> str | None:
     """Why it waits for a decision. Without it the configuration might decide what only a person may (design rule 5)."""
     if parked_from(record) is not State.AWAITING_DECISION:
         return None
-    reason = waited_for(ledger.timeline(record.key))
-    if reason is None:
+    began = began_to_wait(ledger.timeline(record.key))
+    if began is None:
         raise CommandRefused(f"nothing in the record says why {record.key.mesh_message_id} waited for a decision", Exit.FAILED)
-    return reason
+    return began.reason
 
 
 def _released(record: MessageRecord, who: str, registry: Registry, deadlines: Deadlines) -> Iterator[str]:
     yield f"{record.key.mesh_message_id}: released by {who}; it is {record.state} again"
     if record.state is State.AWAITING_DECISION:
-        yield say_reason(record.reason or "-", reason_text(registry, record.handler, record.reason))
+        if record.reason:
+            yield say_reason(record.reason, reason_text(registry, record.handler, record.reason))
         yield _deadline(record, deadlines)
     else:
         yield "The daemon goes on with it within seconds; without a daemon: mesh-itk3 run --once"

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
-from datetime import datetime
+from collections import Counter, defaultdict
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -118,48 +117,47 @@ def _print(parked: Sequence[Row]) -> None:
     blocks: dict[tuple[str, str], list[Row]] = defaultdict(list)
     for row in parked:
         blocks[row["kind"], row["reason"] or ""].append(row)
+    has_several_mailboxes = len({row["mailbox_id"] for row in parked}) > 1
     for rows in blocks.values():
-        _print_block(rows)
+        _print_block(rows, has_several_mailboxes=has_several_mailboxes)
         say()
-    say(_total(parked))
+    print_folded(_total(parked))
 
 
-def _print_block(rows: Sequence[Row]) -> None:
-    first, one = rows[0], len(rows) == 1
-    what = first["kind"] if one else f"{first['kind']}s"
-    print_folded(f"{len(rows)} {what}: {say_reason(first['reason'] or 'parked', first['reason_text'])}", is_bold=True)
-    print_folded(first["to_do"].replace(first["mesh_message_id"], first["mesh_message_id"] if one else "ID"), indent=2)
+def _print_block(rows: Sequence[Row], *, has_several_mailboxes: bool) -> None:
+    first = rows[0]
+    why = say_reason(first["reason"] or "parked", first["reason_text"])
+    print_folded(f"{counted(len(rows), first['kind'])}: {why}", is_bold=True)
+    print_folded(first["to_do"].replace(first["mesh_message_id"], "ID"), indent=4)
+    headings, cells = _columns(first)
+    # A practice has one mailbox: its column would take the room that a narrow terminal needs for the others.
+    mailbox = ("mailbox",) if has_several_mailboxes else ()
+    print_table(
+        ("message", *mailbox, "since", *headings),
+        ((row["mesh_message_id"], *(row["mailbox_id"] for _ in mailbox), _minutes(row["since"]), *cells(row)) for row in rows),
+        whole=2 + len(mailbox),
+    )
+
+
+def _columns(first: Row) -> tuple[tuple[str, ...], Callable[[Row], tuple[str, ...]]]:
+    """What a block of this kind says beside which message and since when."""
     if first["kind"] == "response":
-        columns = ("message", "mailbox", "since", "response", "tries", "MESH code")
-        print_table(columns, map(_response_cells, rows), whole=1)
-    elif first["is_held"]:
-        print_table(("message", "mailbox", "since", "held from", "by"), map(_held_cells, rows), whole=1)
-    else:
-        print_table(("message", "mailbox", "since", "parked from", "tries"), map(_message_cells, rows), whole=1)
+        return ("response", "MESH code"), lambda row: (row["response_code"], row["status_code"] or "-")
+    if first["is_held"]:
+        return ("held from", "by"), lambda row: (row["parked_from"], row["by"] or "-")
+    return ("parked from", "tries"), lambda row: (row["parked_from"], str(row["attempts"]))
 
 
-def _message_cells(row: Mapping[str, Any]) -> Sequence[str]:
-    return (*_beginning(row), row["parked_from"], str(row["attempts"]))
+def _minutes(moment: str) -> str:
+    """An ISO instant, cut to the minute."""
+    return f"{moment[:10]} {moment[11:16]}Z"
 
 
-def _held_cells(row: Mapping[str, Any]) -> Sequence[str]:
-    return (*_beginning(row), row["parked_from"], row["by"] or "-")
-
-
-def _response_cells(row: Mapping[str, Any]) -> Sequence[str]:
-    return (*_beginning(row), f"{row['level']} {row['response_code']}", str(row["attempts"]), row["status_code"] or "-")
-
-
-def _beginning(row: Mapping[str, Any]) -> Sequence[str]:
-    since = datetime.fromisoformat(row["since"])
-    return (row["mesh_message_id"], row["mailbox_id"], since.strftime("%Y-%m-%d %H:%MZ"))
-
-
-def _total(parked: Iterable[Row]) -> str:
-    rows = list(parked)
-    messages, responses = ([row for row in rows if row["kind"] == kind] for kind in ("message", "response"))
-    if not rows:
+def _total(parked: Sequence[Row]) -> str:
+    if not parked:
         return "nothing is parked"
-    held = sum(row["is_held"] for row in messages)
-    said = f"{counted(len(messages), 'message')}{f' ({held} held)' if held else ''} and {counted(len(responses), 'response')}"
-    return f"parked: {said}. After a repair, all that are not held at once: mesh-itk3 retry --all --by WHO"
+    kinds = Counter(row["kind"] for row in parked)
+    held = sum(row["is_held"] for row in parked)
+    said = [counted(count, kind) for kind, count in sorted(kinds.items())]
+    again = "; after a repair, all at once: mesh-itk3 retry --all --by WHO" if held < len(parked) else ""
+    return f"parked: {' and '.join(said)}{f', {held} of them held' if held else ''}{again}"

@@ -63,8 +63,9 @@ def _check_waiting(record: MessageRecord) -> None:
     if _waits(record):
         return
     decided = f"; {record.decided_by} has decided {record.decision_code}" if record.decision_code else ""
-    held = ", held by a person: mesh-itk3 release ID --by WHO lets it go on" if is_held(record) else ""
-    raise CommandRefused(f"{record.key.mesh_message_id} does not wait for a decision: it is {record.state}{held}{decided}")
+    named = record.key.mesh_message_id
+    held = f", held by a person: mesh-itk3 release {named} --by WHO lets it go on" if is_held(record) else ""
+    raise CommandRefused(f"{named} does not wait for a decision: it is {record.state}{held}{decided}")
 
 
 def _allowed_code(text: str, record: MessageRecord, registry: Registry) -> BusinessCode:

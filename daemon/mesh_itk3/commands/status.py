@@ -16,7 +16,7 @@ from mesh_itk3.commands.one_message import MOST_LISTED
 from mesh_itk3.commands.opened import existing_ledger, read_settings
 from mesh_itk3.commands.owed import UNFINISHED, is_unfinished, unfinished_since
 from mesh_itk3.commands.rows import response_row
-from mesh_itk3.lifecycle import State
+from mesh_itk3.lifecycle import ResponseState, State
 from mesh_itk3.ports import Ledger, MailboxState, MessageKey, MessageRecord, Overview, ResponseRecord, StorageFailed
 from mesh_itk3.reasons import Reason
 from mesh_itk3.registry import Found, Registry, registry_of
@@ -250,6 +250,8 @@ def _unseen(document: Mapping[str, Any]) -> Iterator[str]:
         yield f"and {len(stands) - MOST_LISTED} more: mesh-itk3 status --json"
     if stands:
         yield "    mesh-itk3 trace ID, then mesh-itk3 seen ID --by WHO"
+    if any(one["state"] == ResponseState.PARKED for one in document["failed_responses"]):
+        yield "    what MESH refused can also be sent again: mesh-itk3 parked"
 
 
 def _said_of_unmatched(one: Mapping[str, Any]) -> str:

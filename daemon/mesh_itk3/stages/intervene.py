@@ -81,9 +81,9 @@ def is_sender_to_be_told(record: MessageRecord, responses: Iterable[ResponseReco
     return is_asked or any(response.state is ResponseState.PARKED for response in responses)
 
 
-def waited_for(timeline: Sequence[Entry]) -> str | None:
-    """Why the message last began to wait for a decision: while it is held, only its timeline knows."""
-    waits = (entry.reason for entry in reversed(timeline) if entry.outcome == State.AWAITING_DECISION.value)
+def began_to_wait(timeline: Sequence[Entry]) -> Entry | None:
+    """The last time that the message began to wait for a decision: while it is held, only its timeline knows why."""
+    waits = (entry for entry in reversed(timeline) if entry.outcome == State.AWAITING_DECISION.value)
     return next(waits, None)
 
 
