@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from dataclasses import replace
 
 import pytest
 
+from mesh_itk3.adapters.ledger import migrate, open_ledger
 from mesh_itk3.lifecycle import ResponseState, State
 from mesh_itk3.ports import Entry, LedgerConflict, MessageInProgress, ResponseStep
 from mesh_itk3.reasons import Reason
@@ -260,3 +262,20 @@ def test_responses_to_an_abandoned_message_are_given_up_with_it(ledger):
     assert states(ledger) == {"infrastructure": PARKED}
     assert ledger.get(key()).sender_not_told, "they asked for a 20013 and never got it"
     assert retry(ledger.get(key()), ledger.responses_to(key()), "Jo", AT).responses == ()
+
+
+@pytest.mark.postgres
+def test_a_dead_daemon_counts_as_living_until_its_lease_has_run_out(new_postgresql):
+    migrate(new_postgresql, AT)
+    with (
+        closing(open_ledger(new_postgresql, owner="dead:1")) as dead,
+        closing(open_ledger(new_postgresql, owner="op:2")) as ours,
+    ):
+        record(dead, 1)
+        dead.hold([HERE], AT)
+        claimed(dead)
+        act = hold(ours.get(key()), "Jo", AT)
+        with pytest.raises(MessageInProgress):
+            do(ours, act, later(hours=1, seconds=89))
+        do(ours, act, later(hours=1, seconds=91))
+        assert (ours.get(key()).state, ours.get(key()).is_alone) == (State.PARKED, True)
