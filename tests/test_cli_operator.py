@@ -18,9 +18,14 @@ from dataclasses import dataclass
 
 import pytest
 
+from mesh_itk3.adapters.ledger import migrate
+from mesh_itk3.commands.acting import carry_out_for
+from mesh_itk3.commands.console import CommandRefused
+from mesh_itk3.commands.retry import Retried, carry_out_together
 from mesh_itk3.lifecycle import ResponseState, State
 from mesh_itk3.ports import Changes, Entry, ResponseChanges, ResponseStep, Step
 from mesh_itk3.reasons import ABANDON_REASONS, Reason
+from mesh_itk3.stages.intervene import hold, retry_message
 from support.place import MAILBOX, NOW, Place, a_received, is_one_line, take
 from support.unprivileged import let_others_enter
 
@@ -276,6 +281,36 @@ def test_whoever_abandons_what_a_sender_waits_for_is_told_and_it_stands_until_so
     assert {row["kind"] for row in after.json["owed"]} == {"response"}, "its 20013 is sent all the same"
 
 
+# ------------------------------------------------------------------------------------------------ somebody else was faster
+
+
+def complete(ledger, key):
+    ledger.apply([Step(key, State.ACCEPTED, State.COMPLETED, Entry(at=NOW, stage="dispatch", outcome="completed"))])
+
+
+def test_what_has_moved_since_it_was_looked_at_is_left_and_said_in_one_line(place):
+    key = take(place, "M1", State.ACCEPTED)
+    with place.ledger() as ledger:
+        seen = ledger.get(key)
+        complete(ledger, key)
+        with pytest.raises(CommandRefused, match="nothing was changed: it is completed now") as refused:
+            carry_out_for(ledger, seen, hold(seen, "Jo", NOW), NOW)
+        assert (refused.value.exit_code, "\n" in str(refused.value)) == (2, False)
+        assert ledger.get(key).state is State.COMPLETED
+
+
+def test_one_that_has_moved_keeps_none_of_the_others_from_being_retried(place):
+    keys = [park(place, f"M{number}") for number in range(3)]
+    done = Retried()
+    with place.ledger() as ledger:
+        acts = [retry_message(ledger.get(key), "Jo", NOW) for key in keys]
+        ledger.act(acts[1].steps, (), NOW)
+        complete(ledger, keys[1])
+        carry_out_together(ledger, acts, NOW, done)
+        assert [ledger.get(key).state for key in keys] == [State.ACCEPTED, State.COMPLETED, State.ACCEPTED]
+    assert done == Retried(messages=2, moved=1)
+
+
 # ------------------------------------------------------------------------------------------------ what does not fit
 
 
@@ -344,6 +379,27 @@ def test_without_a_ledger_none_is_made(place):
     for ended in run(place, *commands):
         assert (ended.code, is_one_line(ended.err)) == (1, True)
     assert not place.ledger_file.exists()
+
+
+@pytest.mark.postgres
+def test_the_verbs_act_on_a_postgresql_ledger_too(place, new_postgresql):
+    payloads = {"directory": str(place.directory / "payloads"), "shared": True}
+    place.configure(ledger={"url": new_postgresql}, payloads=payloads)
+    place.url = new_postgresql
+    migrate(new_postgresql, NOW)
+    park(place, "M1")
+    park(place, "M2")
+    take(place, "M3", State.ACCEPTED)
+    ended = run(
+        place, "hold M3 --by Jo", "abandon M2 --by Jo --reason not_for_us", "retry --all --by Jo --json", "release M3 --by Jo",
+        "parked",
+    )  # fmt: skip
+    assert [each.code for each in ended] == [0] * 5, ended
+    assert ended[2].json == {"messages": 1, "responses": 0, "held": 1, "moved": 0}
+    assert ended[4].out == "nothing is parked\n"
+    assert {record.key.mesh_message_id: record.state for record, _, _ in everything(place)} == {
+        "M1": State.ACCEPTED, "M2": State.ABANDONED, "M3": State.ACCEPTED,
+    }  # fmt: skip
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can act as somebody else")

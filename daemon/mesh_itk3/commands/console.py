@@ -22,7 +22,7 @@ class Exit(IntEnum):
     """Something was parked, could not be sent, or a check failed."""
     USAGE = 2
     HELD = 75
-    """Another daemon collects the mailbox (EX_TEMPFAIL)."""
+    """Another daemon collects the mailbox, or has the message in its hands (EX_TEMPFAIL)."""
     CONFIG = 78
     """EX_CONFIG: systemd does not restart the service."""
 

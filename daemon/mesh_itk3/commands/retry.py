@@ -88,7 +88,7 @@ def retry_all(
         done = Retried()
         acts = list(_acts(ledger, (mailbox_id,) if mailbox_id else (), reason, who, now, done))
         for start in range(0, len(acts), AT_ONCE):
-            _carry_out_together(ledger, acts[start : start + AT_ONCE], now, done)
+            carry_out_together(ledger, acts[start : start + AT_ONCE], now, done)
     if as_json:
         print_json(asdict(done))
     else:
@@ -103,7 +103,7 @@ def _acts(
     messages = {record.key: record for record in ledger.waiting([State.PARKED], mailbox_ids)}
     done.held = sum(map(is_held, messages.values()))
     responses = _messages_with_parked_responses(ledger, mailbox_ids, reason)
-    for key in {**messages, **dict.fromkeys(responses)}:
+    for key in dict.fromkeys([*messages, *responses]):
         record = messages.get(key) or ledger.get(key)
         if record is None:
             continue
@@ -114,15 +114,16 @@ def _acts(
             yield together(acts)
 
 
-def _messages_with_parked_responses(ledger: Ledger, mailbox_ids: Sequence[str], reason: str | None) -> list[MessageKey]:
-    return [
+def _messages_with_parked_responses(ledger: Ledger, mailbox_ids: Sequence[str], reason: str | None) -> dict[MessageKey, None]:
+    """In the order in which the responses were written."""
+    return dict.fromkeys(
         response.key
         for response in ledger.unseen(mailbox_ids).responses
         if response.state is ResponseState.PARKED and reason in (None, response.reason)
-    ]
+    )
 
 
-def _carry_out_together(ledger: Ledger, acts: Sequence[Act], now: datetime, done: Retried) -> None:
+def carry_out_together(ledger: Ledger, acts: Sequence[Act], now: datetime, done: Retried) -> None:
     """Where one of them cannot be done, because somebody has moved something meanwhile, the others are, one by one."""
     try:
         carry_out(ledger, together(acts), now)
@@ -131,7 +132,7 @@ def _carry_out_together(ledger: Ledger, acts: Sequence[Act], now: datetime, done
             done.moved += 1
             return
         for act in acts:
-            _carry_out_together(ledger, [act], now, done)
+            carry_out_together(ledger, [act], now, done)
         return
     said = [event for act in acts for event, _ in act.said]
     done.messages += said.count(events.MESSAGE_RETRIED)
