@@ -56,7 +56,9 @@ def test_version_is_printed(place):
     assert place.run("--version").stdout == f"mesh-itk3 {__version__}\n"
 
 
-@pytest.mark.parametrize("command", ["", "run", "check", "status", "messages", "trace", "respond", "owed", "seen", "demo"])
+@pytest.mark.parametrize(
+    "command", ["", "run", "check", "status", "messages", "trace", "respond", "owed", "seen", "parked", "demo"]
+)
 def test_help_needs_no_library_that_takes_long(place, command):
     """`mesh-itk3 --help` answers at once on a practice's oldest machine."""
     slow = "sqlalchemy pydantic_settings lxml fhir mesh_client cryptography alembic apscheduler requests rich"

@@ -7,15 +7,18 @@ import pytest
 from mesh_itk3.lifecycle import (
     RESPONSE_TRANSITIONS,
     TRANSITIONS,
+    WAYS_BACK,
     IllegalTransition,
     Move,
     ResponseState,
     State,
     check_response_transition,
+    check_transition,
     state_after,
+    state_back,
 )
 
-FINAL = {State.REJECTED, State.COMPLETED, State.CORRELATED, State.UNCORRELATED, State.FOREIGN, State.PARKED}
+FINAL = {State.REJECTED, State.COMPLETED, State.CORRELATED, State.UNCORRELATED, State.FOREIGN, State.ABANDONED}
 
 
 @pytest.mark.parametrize("state", State)
@@ -45,6 +48,41 @@ def test_a_rejected_message_can_never_get_a_business_response():
     assert reachable == {State.REJECTED}
 
 
+@pytest.mark.parametrize("state", State)
+@pytest.mark.parametrize("move", Move)
+def test_a_way_back_leads_where_the_message_was_parked_and_nowhere_else(state, move):
+    if (state, move) in WAYS_BACK:
+        assert state_back(state, move) is state
+        check_transition(State.PARKED, state)
+    else:
+        with pytest.raises(IllegalTransition):
+            state_back(state, move)
+
+
+def test_what_can_be_held_can_be_released_and_is_not_finished():
+    held = {state for state, move in TRANSITIONS if move is Move.HOLD}
+    assert held == {state for state, move in WAYS_BACK if move is Move.RELEASE}
+    assert held == set(State) - FINAL - {State.PARKED}
+
+
+def test_what_a_stage_can_park_can_be_retried():
+    assert {state for state, move in TRANSITIONS if move is Move.PARK} == {
+        state for state, move in WAYS_BACK if move is Move.RETRY
+    }
+
+
+def test_nothing_but_an_operator_leads_out_of_parked():
+    assert {move for state, move in TRANSITIONS if state is State.PARKED} == {Move.ABANDON}
+    assert {move for _, move in WAYS_BACK} == {Move.RETRY, Move.RELEASE}
+
+
+@pytest.mark.parametrize("state", sorted(FINAL))
+def test_what_is_finished_becomes_nothing_else(state):
+    for new in State:
+        with pytest.raises(IllegalTransition):
+            check_transition(state, new)
+
+
 def test_a_decision_is_taken_only_from_a_message_that_waits_for_one():
     assert [old for old, move in TRANSITIONS if move is Move.DECIDE] == [State.AWAITING_DECISION]
 
@@ -54,7 +92,7 @@ def test_a_decision_is_taken_only_from_a_message_that_waits_for_one():
 def test_a_response_that_was_taken_by_mesh_is_never_owed_again(old, new):
     if (old, new) in RESPONSE_TRANSITIONS:
         check_response_transition(old, new)
-        assert new is not ResponseState.OWED or old is ResponseState.OWED
+        assert new is not ResponseState.OWED or old in (ResponseState.OWED, ResponseState.PARKED)
     else:
         with pytest.raises(IllegalTransition):
             check_response_transition(old, new)

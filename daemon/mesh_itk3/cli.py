@@ -8,17 +8,16 @@ import io
 import os
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from mesh_itk3 import __version__
 from mesh_itk3.commands.console import CommandRefused, Exit, say_error, shown
+from mesh_itk3.commands.operator_verbs import abandon, hold, parked, release, retry
+from mesh_itk3.commands.options import DEFAULT_CONFIG, Config, Credentials, Identifier, Json, OneMailbox
 from mesh_itk3.lifecycle import State
 from mesh_itk3.simulator.options import conformance, demo, prove
-
-DEFAULT_CONFIG = Path("/etc/mesh-itk3/mesh-itk3.toml")
 
 app = typer.Typer(
     name="mesh-itk3",
@@ -30,29 +29,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
-
-Config = Annotated[
-    Path,
-    typer.Option(
-        "--config", metavar="FILE", envvar="MESH_ITK3_CONFIG", show_default=True, help="The configuration file (TOML)."
-    ),
-]
-Credentials = Annotated[
-    Path | None,
-    typer.Option(
-        "--credentials",
-        metavar="DIR",
-        envvar="MESH_ITK3_CREDENTIALS",
-        help="A directory with one file for each secret, e.g. mesh__shared_key. systemd gives its own without being asked.",
-    ),
-]
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON document and nothing else.")]
-Identifier = Annotated[
-    str, typer.Argument(metavar="ID", help="The MESH message id, the MessageHeader id or the local id of a message.")
-]
-OneMailbox = Annotated[
-    str | None, typer.Option("--mailbox", metavar="MAILBOX", help="Only messages that this mailbox received.")
-]
 
 
 def _print_version(asked: bool) -> None:  # noqa: FBT001 - typer calls it with the option's value
@@ -286,9 +262,8 @@ def seen(
     return mark_as_seen(config, credentials, identifier, by=by, mailbox_id=mailbox, as_json=json)
 
 
-app.command()(demo)
-app.command()(conformance)
-app.command()(prove)
+for verb in (parked, retry, hold, release, abandon, demo, conformance, prove):
+    app.command()(verb)
 
 
 def _failure(error: Exception) -> int:

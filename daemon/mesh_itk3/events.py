@@ -187,7 +187,21 @@ MESSAGE_PARKED = Event(
     "message.parked",
     "error",
     "A message was set aside; its bytes are kept and its sender may be waiting.",
-    "`mesh-itk3 trace ID` shows why.",
+    "`mesh-itk3 parked` says why and what to do.",
+)
+MESSAGE_HELD = Event(
+    "message.held",
+    "warning",
+    "A person has stopped a message; nothing more happens to it, and its sender may be waiting.",
+    "`mesh-itk3 release ID --by WHO` lets it go on, `mesh-itk3 abandon` ends it.",
+)
+MESSAGE_RELEASED = Event("message.released", "info", "A person lets a message go on that was held.")
+MESSAGE_RETRIED = Event("message.retried", "info", "A person lets a parked message be tried again.")
+MESSAGE_ABANDONED = Event(
+    "message.abandoned",
+    "warning",
+    "A person has ended a parked message for good; its bytes are kept.",
+    "Nothing, unless `sender.not_told` comes with it.",
 )
 MESSAGE_REJECTED = Event(
     "message.rejected",
@@ -235,7 +249,7 @@ DUPLICATE_DIFFERS = Event(
 SENDER_NOT_TOLD = Event(
     "sender.not_told",
     "error",
-    "A message was refused and its sender has not been told: no answer was asked for, or none can be given.",
+    "A message was refused or abandoned and its sender has not been told: no answer was asked for, or none will come.",
     "Tell the sender another way, then `mesh-itk3 seen ID --by WHO`.",
 )
 MESSAGE_SEEN = Event("message.seen", "info", "A person has seen what stood in `status` about a message.")
@@ -246,8 +260,10 @@ RESPONSE_PARKED = Event(
     "response.parked",
     "error",
     "MESH refused a response for good; the sender has not been told.",
-    "See `status_code`; tell the sender another way, then `mesh-itk3 seen ID --by WHO`.",
+    "See `status_code`; mend the cause, then `mesh-itk3 retry ID --by WHO`. Else tell the sender another way, then `mesh-itk3"
+    " seen ID --by WHO`.",
 )
+RESPONSE_RETRIED = Event("response.retried", "info", "A person lets a response be sent again that MESH refused.")
 RESPONSE_UNDELIVERED = Event(
     "response.undelivered",
     "error",

@@ -24,7 +24,9 @@ class State(StrEnum):
     AWAITING_DECISION = "awaiting_decision"
     """A person has to decide the business response. Nothing is filed until then."""
     PARKED = "parked"
-    """We could not go on; the bytes are kept and an operator has to look."""
+    """We could not go on, or an operator holds it; the bytes are kept and an operator has to act."""
+    ABANDONED = "abandoned"
+    """An operator has ended it for good: nothing more happens to it. The bytes are kept."""
     FOREIGN = "foreign"
     """On a workflow that is not ours: left in MESH unread, or spooled for another client."""
     CORRELATED = "correlated"
@@ -46,6 +48,14 @@ class Move(StrEnum):
     REMIND = "remind"
     TRY_LATER = "try_later"
     PARK = "park"
+    HOLD = "hold"
+    """An operator stops it."""
+    RELEASE = "release"
+    """An operator lets it go on where it was held."""
+    RETRY = "retry"
+    """An operator lets it be tried again from where it was parked."""
+    ABANDON = "abandon"
+    """An operator ends it."""
 
 
 TRANSITIONS: Final[dict[tuple[State, Move], State]] = {
@@ -61,7 +71,22 @@ TRANSITIONS: Final[dict[tuple[State, Move], State]] = {
     (State.ACCEPTED, Move.PARK): State.PARKED,
     (State.AWAITING_DECISION, Move.DECIDE): State.ACCEPTED,
     (State.AWAITING_DECISION, Move.REMIND): State.AWAITING_DECISION,
+    (State.RECEIVED, Move.HOLD): State.PARKED,
+    (State.ACCEPTED, Move.HOLD): State.PARKED,
+    (State.AWAITING_DECISION, Move.HOLD): State.PARKED,
+    (State.PARKED, Move.ABANDON): State.ABANDONED,
 }
+
+WAYS_BACK: Final[dict[tuple[State, Move], State]] = {
+    (State.RECEIVED, Move.RETRY): State.RECEIVED,
+    (State.ACCEPTED, Move.RETRY): State.ACCEPTED,
+    (State.RECEIVED, Move.RELEASE): State.RECEIVED,
+    (State.ACCEPTED, Move.RELEASE): State.ACCEPTED,
+    (State.AWAITING_DECISION, Move.RELEASE): State.AWAITING_DECISION,
+}
+"""What leads out of `parked`, by the state that a message was parked from: always back there. A decision that waits is only
+ever held, so that it is released and never retried.
+"""
 
 
 class ResponseState(StrEnum):
@@ -76,7 +101,7 @@ class ResponseState(StrEnum):
     UNDELIVERED = "undelivered"
     """MESH reported that it could not deliver it."""
     PARKED = "parked"
-    """MESH refused it for good (400 or 417); an operator has to look."""
+    """MESH refused it for good (400 or 417); an operator has to act."""
 
 
 RESPONSE_TRANSITIONS: Final[frozenset[tuple[ResponseState, ResponseState]]] = frozenset(
@@ -93,6 +118,9 @@ RESPONSE_TRANSITIONS: Final[frozenset[tuple[ResponseState, ResponseState]]] = fr
         (ResponseState.DELIVERED, ResponseState.DELIVERED),
         # A report may overtake tracking, and tracking a report: the later word of MESH stands.
         (ResponseState.DELIVERED, ResponseState.UNDELIVERED),
+        # An operator lets it be sent again, or gives it up. MESH has not taken it.
+        (ResponseState.PARKED, ResponseState.OWED),
+        (ResponseState.PARKED, ResponseState.PARKED),
     }
 )
 
@@ -109,7 +137,17 @@ def state_after(state: State, move: Move) -> State:
         raise IllegalTransition(f"{move} is not a move of a message that is {state}") from None
 
 
-_PAIRS: Final = frozenset((old, new) for (old, _), new in TRANSITIONS.items())
+def state_back(parked_from: State, move: Move) -> State:
+    """The state that `move` leads a parked message back to. Raises IllegalTransition where the table has no such move."""
+    try:
+        return WAYS_BACK[(parked_from, move)]
+    except KeyError:
+        raise IllegalTransition(f"{move} is not a move of a message that was parked from {parked_from}") from None
+
+
+_PAIRS: Final = frozenset((old, new) for (old, _), new in TRANSITIONS.items()) | frozenset(
+    (State.PARKED, new) for new in WAYS_BACK.values()
+)
 
 
 def check_transition(old: State, new: State) -> None:

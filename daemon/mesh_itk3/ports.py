@@ -93,6 +93,10 @@ class StepRefused(Exception):
     """
 
 
+class MessageInProgress(Exception):
+    """A living daemon works on this message at this moment: nobody can stop it in the middle. Try again in a moment."""
+
+
 class LedgerUnavailable(Exception):
     """The ledger cannot be used (missing server, damaged file, newer schema); the text says which, for an operator."""
 
@@ -356,8 +360,8 @@ class MessageRecord:
     differs_from_first: bool = False
     """A duplicate whose bytes differ from the first: stands in `status` until somebody looks."""
     sender_not_told: bool = False
-    """Rejected without a response, because none was asked for or none can be sent; or `is_unmatched`. Stands in `status`
-    likewise.
+    """Rejected without a response, because none was asked for or none can be sent; or abandoned, and its sender has yet to
+    hear of it; or `is_unmatched`. Stands in `status` likewise.
     """
     deferred_at: datetime | None = None
     """Since when it has waited for a person's decision: its deadline counts from here."""
@@ -390,6 +394,7 @@ class Changes(TypedDict, total=False):
     response_code: str | None
     handler: str | None
     attempts: int
+    interrupted: int
     due_at: datetime | None
     reason: str | None
     parked_from: State | None
@@ -650,6 +655,13 @@ class Ledger(Protocol):
         """As `apply`, for responses. Where an infrastructure response is parked, the business response that is owed for
         the same message is parked with it (`infrastructure_refused`): it could never be sent. `apply` does the same with
         one that is written later.
+        """
+
+    def act(self, steps: Sequence[Step], responses: Sequence[ResponseStep], now: datetime) -> None:
+        """What an operator does to messages and to responses of ours, in one transaction or not at all: as `apply` and
+        `apply_responses`. With an infrastructure response that is owed again comes the business response that was parked
+        with it. Raises MessageInProgress where a living daemon has claimed one of the messages; what a dead one has left
+        claimed is moved, and `is_alone` from then on. Raises LedgerConflict, StepRefused.
         """
 
     def overdue_responses(self, mailbox_ids: Sequence[str], sent_before: datetime, limit: int) -> list[ResponseRecord]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
+from enum import Enum, StrEnum
 from typing import Final
 
 
@@ -35,6 +35,13 @@ class Reason(StrEnum):
     REPORTED_UNDELIVERED = "reported_undelivered"
     NEVER_ACKNOWLEDGED = "never_acknowledged"
     REFUSED_BY_RECEIVER = "refused_by_receiver"
+    HELD_BY_PERSON = "held_by_person"
+    HANDLED_BY_HAND = "handled_by_hand"
+    SENDER_TOLD = "sender_told"
+    SENT_AGAIN_BY_SENDER = "sent_again_by_sender"
+    NOT_FOR_US = "not_for_us"
+    CANNOT_BE_READ = "cannot_be_read"
+    TEST_MESSAGE = "test_message"
 
     @property
     def text(self) -> str:
@@ -68,4 +75,32 @@ TEXTS: Final[dict[Reason, str]] = {
     Reason.REPORTED_UNDELIVERED: "MESH reported that it could not deliver it.",
     Reason.NEVER_ACKNOWLEDGED: "The other mailbox has not acknowledged it in MESH's five days, and MESH has not said why.",
     Reason.REFUSED_BY_RECEIVER: "The other side answered it with a negative infrastructure response.",
+    Reason.HELD_BY_PERSON: "A person holds it; it goes on when it is released.",
+    Reason.HANDLED_BY_HAND: "A person has dealt with it by hand.",
+    Reason.SENDER_TOLD: "A person has told the sender another way what became of it.",
+    Reason.SENT_AGAIN_BY_SENDER: "The sender has sent it again under new ids, and that one was dealt with.",
+    Reason.NOT_FOR_US: "It is not for this practice.",
+    Reason.CANNOT_BE_READ: "Its bytes are lost, damaged or cannot be made sense of.",
+    Reason.TEST_MESSAGE: "It was a test; nobody waits for it.",
 }
+
+
+class MustBeTold(Enum):
+    """Who has yet to hear of it when a message is abandoned."""
+
+    NOBODY = "nobody"
+    WHO_ASKED = "who_asked"
+    """A sender who asked for a response that will now never come."""
+    SENDER = "sender"
+    """The sender, whatever they asked for: they believe that the letter is in good hands, and it is not."""
+
+
+ABANDON_REASONS: Final[dict[Reason, MustBeTold]] = {
+    Reason.HANDLED_BY_HAND: MustBeTold.WHO_ASKED,
+    Reason.SENDER_TOLD: MustBeTold.NOBODY,
+    Reason.SENT_AGAIN_BY_SENDER: MustBeTold.NOBODY,
+    Reason.NOT_FOR_US: MustBeTold.SENDER,
+    Reason.CANNOT_BE_READ: MustBeTold.SENDER,
+    Reason.TEST_MESSAGE: MustBeTold.NOBODY,
+}
+"""Why a message may be abandoned: a fixed vocabulary, for the ledger holds no free text (design rule 18)."""

@@ -23,7 +23,9 @@ from mesh_itk3.deadlines import Deadlines
 from mesh_itk3.handler import BusinessCode, Defer, Respond, RetryLater
 from mesh_itk3.lifecycle import ResponseState, State
 from mesh_itk3.ports import Kind, LedgerConflict, MailboxUnavailable, MessageRecord, ResponseRecord
+from mesh_itk3.reasons import ABANDON_REASONS, MustBeTold
 from mesh_itk3.simulator.messages import a_message, cut_off
+from mesh_itk3.stages import intervene
 from mesh_itk3.stages.correlate import correlate
 from mesh_itk3.stages.decide import decision, watch_decisions
 from mesh_itk3.stages.dispatch import dispatch
@@ -127,6 +129,26 @@ class Practice(RuleBasedStateMachine):
         for record in self.daemon.ledger.waiting([State.AWAITING_DECISION])[:1]:
             self.daemon.ledger.apply([decision(record, code, "Jo", self.daemon.clock.now())])
 
+    @rule(verb=st.sampled_from(["hold", "release", "retry", "abandon"]), reason=st.sampled_from(list(ABANDON_REASONS)))
+    def operate(self, verb, reason):
+        """A person acts on the newest message that the verb fits."""
+        ledger, now = self.daemon.ledger, self.daemon.clock.now()
+        for record, responses in ledger.messages():
+            match verb:
+                case "hold" if intervene.can_be_held(record):
+                    act = intervene.hold(record, "Jo", now)
+                case "release" if intervene.is_held(record):
+                    began = intervene.began_to_wait(ledger.timeline(record.key))
+                    act = intervene.release(record, began and began.reason, "Jo", now)
+                case "retry" if intervene.can_be_retried(record, responses):
+                    act = intervene.retry(record, responses, "Jo", now)
+                case "abandon" if record.state is State.PARKED:
+                    act = intervene.abandon(record, responses, reason, "Jo", now)
+                case _:
+                    continue
+            ledger.act(act.steps, act.responses, now)
+            return
+
     @rule(hours=st.sampled_from([0.1, 2, 30, 100]))
     def wait(self, hours):
         self.daemon.clock.advance(hours=hours)
@@ -212,9 +234,9 @@ class Practice(RuleBasedStateMachine):
 
     def _nobody_is_left_without_an_answer(self):
         owed = all_owed(self.daemon.ledger, self.daemon.world.routes, self.deadlines, self.daemon.clock.now())
-        listed = Counter(row["mesh_message_id"] for row in owed if row["kind"] == "parked")
+        listed = Counter(row["mesh_message_id"] for row in owed if row["kind"] in ("parked", "abandoned"))
         for record, responses in self.daemon.ledger.messages():
-            if record.kind is Kind.MESSAGE:
+            if record.kind is Kind.MESSAGE and not knows_by_another_way(record):
                 assert missing_levels(record, responses) == set() or listed[record.key.mesh_message_id]
             for response in responses:
                 assert response.state in (ResponseState.SENT, ResponseState.DELIVERED, ResponseState.UNDELIVERED)
@@ -226,6 +248,11 @@ def missing_levels(record: MessageRecord, responses: tuple[ResponseRecord, ...])
     if record.state is not State.REJECTED and record.bus_ack_requested is not False:
         asked.add("business")
     return asked - {response.level for response in responses}
+
+
+def knows_by_another_way(record: MessageRecord) -> bool:
+    """A person has ended it, and said that its sender knows."""
+    return record.state is State.ABANDONED and ABANDON_REASONS[record.reason] is MustBeTold.NOBODY
 
 
 Practice.TestCase.settings = settings(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+import textwrap
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from enum import IntEnum
@@ -21,7 +22,7 @@ class Exit(IntEnum):
     """Something was parked, could not be sent, or a check failed."""
     USAGE = 2
     HELD = 75
-    """Another daemon collects the mailbox (EX_TEMPFAIL)."""
+    """Another daemon collects the mailbox, or has the message in its hands (EX_TEMPFAIL)."""
     CONFIG = 78
     """EX_CONFIG: systemd does not restart the service."""
 
@@ -51,16 +52,33 @@ def say(text: str = "") -> None:
     sys.stdout.write(f"{text}\n")
 
 
-def print_table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-    """Aligned columns. Nothing is cut where the output is no terminal: a script may read it."""
+def print_table(columns: Sequence[str], rows: Iterable[Sequence[str]], *, whole: int = 0) -> None:
+    """Aligned columns. Nothing is cut where the output is no terminal: a script may read it. On a narrow one the first
+    `whole` columns are the last to be broken: ids are there to be copied.
+    """
     from rich.console import Console
-    from rich.table import Table
+    from rich.table import Column, Table
     from rich.text import Text
 
-    table = Table(*columns, box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
+    headed = (Column(name, no_wrap=place < whole) for place, name in enumerate(columns))
+    table = Table(*headed, box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
     for row in rows:
         table.add_row(*(Text(shown(cell), overflow="fold") for cell in row))
     Console(width=None if sys.stdout.isatty() else WIDE).print(table)
+
+
+def print_folded(text: str, *, indent: int = 0, is_bold: bool = False) -> None:
+    """A paragraph, folded between words at the width of the terminal; one line where the output is none."""
+    from rich.console import Console
+    from rich.text import Text
+
+    console, margin = Console(), " " * indent
+    lines = [margin + shown(text)]
+    if sys.stdout.isatty():
+        fill = {"initial_indent": margin, "subsequent_indent": margin, "break_on_hyphens": False, "break_long_words": False}
+        lines = textwrap.wrap(shown(text), console.width, **fill)  # type: ignore[arg-type]
+    for line in lines:
+        console.print(Text(line, style="bold" if is_bold else ""), soft_wrap=True)
 
 
 def counted(number: int, thing: str, things: str | None = None) -> str:

@@ -11,12 +11,14 @@ from mesh_itk3.commands.console import Exit, instant, print_json_list, say, show
 from mesh_itk3.commands.messages import say_reason
 from mesh_itk3.commands.opened import existing_ledger, read_settings
 from mesh_itk3.commands.rows import reason_text
+from mesh_itk3.commands.what_to_do import about_message, about_response
 from mesh_itk3.deadlines import Deadlines
 from mesh_itk3.itk3.owed import is_business_response_owed
 from mesh_itk3.lifecycle import ResponseState, State
 from mesh_itk3.ports import Kind, Ledger, MessageRecord, ResponseRecord
 from mesh_itk3.reasons import Reason
 from mesh_itk3.registry import Registry, registry_of
+from mesh_itk3.stages.intervene import parked_from
 from mesh_itk3.stages.track import MESH_KEEPS_UNREAD
 
 _TELL = "Tell the sender another way, then mesh-itk3 seen {id} --by WHO"
@@ -24,7 +26,6 @@ _TO_DO = {
     ResponseState.OWED: "Nothing: it is sent, or looked up in MESH first.",
     ResponseState.SENT: "Nothing: MESH gives the other mailbox five days to fetch it.",
     ResponseState.UNDELIVERED: _TELL,
-    ResponseState.PARKED: _TELL,
 }
 _TO_DO_BY_REASON: Mapping[Reason | None, str] = {
     Reason.NEVER_ACKNOWLEDGED: "Ask the sender whether they have it, then mesh-itk3 seen {id} --by WHO",
@@ -64,6 +65,8 @@ def all_owed(
     """Everything that `owed` says, oldest first. The keys are a contract; new ones may be added."""
     mailbox_ids = (mailbox_id,) if mailbox_id else ()
     records = ledger.waiting([State.AWAITING_DECISION, State.PARKED, *UNFINISHED], mailbox_ids)
+    # What is abandoned without its sender knowing: the sender still waits, though nothing more comes from here.
+    records += [record for record in ledger.unseen(mailbox_ids).messages if record.state is State.ABANDONED]
     rows = [row for record in records if (row := _message(record, registry, deadlines, now))]
     rows += [_response(response, now) for response in ledger.outstanding_responses(mailbox_ids)]
     return sorted(rows, key=lambda row: str(row["since"]))
@@ -89,9 +92,12 @@ def _message(record: MessageRecord, registry: Registry, deadlines: Deadlines, no
             since = record.deferred_at or record.received_at
             row = _row(record, "decision", since, deadlines.ends_at(since), now)
             row["to_do"] = _to_decide(record, deadlines)
-        case State.PARKED if record.parked_from is State.RECEIVED or is_business_response_owed(record.bus_ack_requested):
-            row = _row(record, "parked", record.received_at, None, now)
-            row["to_do"] = f"Deal with it by hand: mesh-itk3 trace {record.key.mesh_message_id}"
+        case State.PARKED if _is_answer_missing(record):
+            row = _row(record, "parked", record.received_at, _held_deadline(record, deadlines), now)
+            row["to_do"] = about_message(record.reason, record.key.mesh_message_id)
+        case State.ABANDONED:
+            row = _row(record, "abandoned", record.received_at, None, now)
+            row["to_do"] = _TELL.format(id=record.key.mesh_message_id)
         case State.RECEIVED if is_still:
             row = _row(record, "unjudged", record.received_at, None, now)
             row["to_do"] = _TO_DO_UNFINISHED.get(record.reason, _TRIED_AGAIN)
@@ -101,6 +107,19 @@ def _message(record: MessageRecord, registry: Registry, deadlines: Deadlines, no
         case _:
             return None
     return row | {"reason": record.reason, "reason_text": reason_text(registry, record.handler, record.reason)}
+
+
+def _is_answer_missing(record: MessageRecord) -> bool:
+    """Of a parked message. A decision waits whether or not an answer was asked for."""
+    if parked_from(record) is not State.ACCEPTED:
+        return True
+    return is_business_response_owed(record.bus_ack_requested)
+
+
+def _held_deadline(record: MessageRecord, deadlines: Deadlines) -> datetime | None:
+    """The clock of a decision goes on while its message is held."""
+    is_decision = parked_from(record) is State.AWAITING_DECISION
+    return deadlines.ends_at(record.deferred_at or record.received_at) if is_decision else None
 
 
 def _to_decide(record: MessageRecord, deadlines: Deadlines) -> str:
@@ -133,7 +152,7 @@ def _response(response: ResponseRecord, now: datetime) -> Row:
     is_counted = response.state is ResponseState.SENT and response.raised_at is None
     deadline = response.sent_at + MESH_KEEPS_UNREAD if is_counted and response.sent_at else None
     reason = Reason(response.reason) if response.reason else None
-    to_do = _TO_DO_BY_REASON.get(reason) or _TO_DO.get(response.state, _TELL)
+    to_do = _TO_DO_BY_REASON.get(reason) or _TO_DO.get(response.state) or about_response(reason, response.key.mesh_message_id)
     return {
         "kind": "response",
         "mesh_message_id": response.key.mesh_message_id,

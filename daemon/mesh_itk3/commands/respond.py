@@ -17,6 +17,7 @@ from mesh_itk3.lifecycle import State
 from mesh_itk3.ports import Ledger, LedgerConflict, MessageRecord
 from mesh_itk3.registry import Registry, registry_of
 from mesh_itk3.stages.decide import STAGE, decision
+from mesh_itk3.stages.intervene import is_held
 
 
 def record_decision(
@@ -62,7 +63,9 @@ def _check_waiting(record: MessageRecord) -> None:
     if _waits(record):
         return
     decided = f"; {record.decided_by} has decided {record.decision_code}" if record.decision_code else ""
-    raise CommandRefused(f"{record.key.mesh_message_id} does not wait for a decision: it is {record.state}{decided}")
+    named = record.key.mesh_message_id
+    held = f", held by a person: mesh-itk3 release {named} --by WHO lets it go on" if is_held(record) else ""
+    raise CommandRefused(f"{named} does not wait for a decision: it is {record.state}{held}{decided}")
 
 
 def _allowed_code(text: str, record: MessageRecord, registry: Registry) -> BusinessCode:

@@ -16,11 +16,12 @@ from mesh_itk3.commands.one_message import MOST_LISTED
 from mesh_itk3.commands.opened import existing_ledger, read_settings
 from mesh_itk3.commands.owed import UNFINISHED, is_unfinished, unfinished_since
 from mesh_itk3.commands.rows import response_row
-from mesh_itk3.lifecycle import State
+from mesh_itk3.lifecycle import ResponseState, State
 from mesh_itk3.ports import Ledger, MailboxState, MessageKey, MessageRecord, Overview, ResponseRecord, StorageFailed
 from mesh_itk3.reasons import Reason
 from mesh_itk3.registry import Found, Registry, registry_of
 from mesh_itk3.settings import Settings
+from mesh_itk3.stages.intervene import is_held
 
 NEEDS_A_PERSON = (State.AWAITING_DECISION, State.PARKED)
 
@@ -51,10 +52,12 @@ def overall(settings: Settings, registry: Registry, ledger: Ledger, now: datetim
         "messages": _totals(overview.messages),
         "responses": _totals(overview.responses),
         **{state.value: _waiting(overview, state, now) for state in NEEDS_A_PERSON},
+        "held": sum(map(is_held, ledger.waiting([State.PARKED]))),
         "unfinished": _unfinished(ledger, now),
         "waiting_for_disk": sum(each.reason == Reason.STORAGE_FAILED for each in ledger.waiting(UNFINISHED)),
         "overdue_decisions": _overdue_decisions(settings, ledger, now),
-        "sender_not_told": [_key(each.key) for each in unseen.messages if each.sender_not_told and not each.is_unmatched],
+        "sender_not_told": [_key(each.key) for each in unseen.messages if _is_refused_untold(each)],
+        "abandoned_not_told": [_abandoned(each) for each in unseen.messages if each.state is State.ABANDONED],
         "differing_duplicates": [_key(each.key) for each in unseen.messages if each.differs_from_first],
         "unmatched_answers": [_unmatched(each) for each in unseen.messages if each.is_unmatched],
         "failed_responses": [_failed(each) for each in unseen.responses],
@@ -117,6 +120,14 @@ def _overdue_decisions(settings: Settings, ledger: Ledger, now: datetime) -> int
     rules = settings.decisions.rules
     waiting = ledger.waiting([State.AWAITING_DECISION])
     return sum(rules.ends_at(record.deferred_at or record.received_at) <= now for record in waiting)
+
+
+def _is_refused_untold(record: MessageRecord) -> bool:
+    return record.sender_not_told and not record.is_unmatched and record.state is not State.ABANDONED
+
+
+def _abandoned(record: MessageRecord) -> dict[str, Any]:
+    return {**_key(record.key), "reason": record.reason}
 
 
 def _unmatched(answer: MessageRecord) -> dict[str, Any]:
@@ -197,8 +208,9 @@ def _needs(document: Mapping[str, Any]) -> Iterator[str]:
             lines[-1] += f"; {overdue} past the deadline"
         lines.append("    mesh-itk3 owed, then mesh-itk3 respond ID CODE --by WHO")
     if parked["count"]:
-        lines.append(f"parked: {counted(parked['count'], 'message')}, the oldest since {_age(parked['oldest_age_s'])}")
-        lines.append("    mesh-itk3 messages --state parked, then mesh-itk3 trace ID")
+        held = f" ({document['held']} held)" if document["held"] else ""
+        lines.append(f"parked: {counted(parked['count'], 'message')}{held}, the oldest since {_age(parked['oldest_age_s'])}")
+        lines.append("    mesh-itk3 parked says why, and what to do")
     if (unfinished := document["unfinished"])["count"]:
         lines.append(
             f"stands still: {counted(unfinished['count'], 'message')}, the oldest since {_age(unfinished['oldest_age_s'])}"
@@ -225,6 +237,7 @@ def _unseen(document: Mapping[str, Any]) -> Iterator[str]:
     """What stands until somebody says that they have seen it."""
     stands = [
         *(f"refused, and its sender not told: {_named(one)}" for one in document["sender_not_told"]),
+        *(f"abandoned, and its sender not told: {_named(one)}" for one in document["abandoned_not_told"]),
         *(f"duplicate {_named(one)} differs from its first" for one in document["differing_duplicates"]),
         *(_said_of_unmatched(one) for one in document["unmatched_answers"]),
         *(
@@ -237,6 +250,8 @@ def _unseen(document: Mapping[str, Any]) -> Iterator[str]:
         yield f"and {len(stands) - MOST_LISTED} more: mesh-itk3 status --json"
     if stands:
         yield "    mesh-itk3 trace ID, then mesh-itk3 seen ID --by WHO"
+    if any(one["state"] == ResponseState.PARKED for one in document["failed_responses"]):
+        yield "    what MESH refused can also be sent again: mesh-itk3 parked"
 
 
 def _said_of_unmatched(one: Mapping[str, Any]) -> str:

@@ -11,6 +11,7 @@ from mesh_itk3.commands.one_message import find_one
 from mesh_itk3.commands.opened import existing_ledger, read_settings
 from mesh_itk3.commands.rows import answer_row, entry_reason_text, entry_row, message_row, reason_text
 from mesh_itk3.itk3.response_codes import ELEMENTS, response_code_of
+from mesh_itk3.lifecycle import State
 from mesh_itk3.ports import Entry, MessageRecord, ResponseRecord
 from mesh_itk3.registry import Registry, registry_of
 
@@ -57,7 +58,7 @@ def _story(
         differs = ", whose bytes differ" if record.differs_from_first else ""
         yield shown(f"duplicate of {record.duplicate_of}{differs}")
     if record.sender_not_told and not record.is_unmatched:
-        yield "sender       not told that it was refused"
+        yield f"sender       not told that it was {'abandoned' if record.state is State.ABANDONED else 'refused'}"
     if record.seen_at:
         yield shown(f"seen         {say_moment(record.seen_at)} by {record.seen_by}")
     if record.answers_local_id:

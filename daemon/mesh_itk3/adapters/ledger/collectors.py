@@ -34,6 +34,11 @@ class Collectors(Protocol):
     def checks(self) -> bool:
         """Whether `check` has anything to look at: else its caller saves itself the trouble."""
 
+    def is_alive(self, connection: Connection, mailbox_id: str, now: datetime) -> bool:
+        """Whether some process, this one or another, lives that may have messages of this mailbox in progress. Asked inside
+        the transaction that moves one.
+        """
+
     def held(self) -> Hold: ...
 
     def release(self) -> None: ...
@@ -56,6 +61,11 @@ class Borrowed:
     def check(self, connection: Connection, mailbox_ids: Collection[str]) -> None:
         if self._leases is not None:
             self._leases.check(connection, mailbox_ids)
+
+    def is_alive(self, connection: Connection, mailbox_id: str, now: datetime) -> bool:
+        """The lender is, or this process would not be."""
+        del connection, mailbox_id, now
+        return True
 
     def held(self) -> Hold:
         raise HeldByAnother("what is borrowed is not lent again")
@@ -85,6 +95,27 @@ class FileLock:
 
     def check(self, connection: Connection, mailbox_ids: Collection[str]) -> None:
         """The operating system takes no lock away."""
+
+    def is_alive(self, connection: Connection, mailbox_id: str, now: datetime) -> bool:
+        """Looks whether the lock is free, for as long as the look takes. The caller's transaction keeps a daemon that starts
+        now from claiming anything. A lock that may not be looked at counts as held.
+        """
+        del connection, mailbox_id, now
+        if self._descriptor is not None:
+            return True
+        try:
+            descriptor = os.open(self._path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
+        except FileNotFoundError:  # nobody has ever collected into this ledger
+            return False
+        except OSError:
+            return True
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except OSError:
+            return True
+        finally:
+            os.close(descriptor)
+        return False
 
     def held(self) -> Hold:
         descriptor = self._descriptor
@@ -170,6 +201,13 @@ class Leases:
         for mailbox_id in wanted:
             if mailbox_id not in self._tokens or found.get(mailbox_id) != self._tokens[mailbox_id]:
                 raise LeaseLost(f"the lease on mailbox {mailbox_id} is no longer ours")
+
+    def is_alive(self, connection: Connection, mailbox_id: str, now: datetime) -> bool:
+        """By the lease: for at most its length after the holder has died this says that it lives. FOR SHARE: nobody takes
+        over before this commits.
+        """
+        of_mailbox = (lease.c.mailbox_id == mailbox_id) & lease.c.owner.is_not(None) & (lease.c.expires_at > now)
+        return connection.execute(select(lease.c.token).where(of_mailbox).with_for_update(read=True)).first() is not None
 
     def held(self) -> Hold:
         return Hold(owner=self._owner, tokens=dict(self._tokens))

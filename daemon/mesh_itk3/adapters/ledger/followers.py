@@ -1,4 +1,5 @@
-"""Business responses that can never follow: MESH has refused the infrastructure response of the same message for good.
+"""Business responses that cannot follow: MESH has refused the infrastructure response of the same message for good. They
+come back with it when an operator lets it be sent again.
 
 Both ways round, whichever is written first. Every function runs inside the caller's transaction.
 """
@@ -19,6 +20,11 @@ from mesh_itk3.reasons import Reason
 
 _PARKED: Final = {"state": ResponseState.PARKED.value, "reason": Reason.INFRASTRUCTURE_REFUSED.value, "due_at": None}
 
+_OWED_AGAIN: Final = {
+    "state": ResponseState.OWED.value, "reason": None, "due_at": None, "unresolved_since": None, "seen_at": None,
+}  # fmt: skip
+"""It was never sent: there is nothing to look up."""
+
 
 def park_after_refusal(connection: Connection, steps: Sequence[ResponseStep]) -> None:
     """An infrastructure response has been parked: what was to follow it is parked too."""
@@ -27,6 +33,29 @@ def park_after_refusal(connection: Connection, steps: Sequence[ResponseStep]) ->
         return
     query = select(response).where(response.c.local_id.in_(entries), response.c.level == "infrastructure")
     _park(connection, {rows.answered_key(row): entries[row.local_id] for row in connection.execute(query)})
+
+
+def return_with_infrastructure(connection: Connection, steps: Sequence[ResponseStep]) -> None:
+    """A parked infrastructure response is owed again: so is what was parked with it, and what was written and parked since
+    (the steps' own update has waited for whoever was writing it).
+    """
+    back = {(ResponseState.PARKED, ResponseState.OWED)}
+    entries = {step.local_id: step.entry for step in steps if (step.old, step.new) in back}
+    if not entries:
+        return
+    query = select(response).where(response.c.local_id.in_(entries), response.c.level == "infrastructure")
+    causes = {rows.answered_key(row): entries[row.local_id] for row in connection.execute(query)}
+    is_follower = (response.c.level == "business") & (response.c.reason == Reason.INFRASTRUCTURE_REFUSED.value)
+    parked = response.c.state == ResponseState.PARKED.value
+    found = connection.execute(select(response).where(_is_of(causes), is_follower, parked)).all()
+    returned = [(row, key) for row in found if (key := rows.answered_key(row)) in causes]
+    if not returned:
+        return
+    sequences = [row.sequence for row, _ in returned]
+    connection.execute(update(response).where(response.c.sequence.in_(sequences)).values(_OWED_AGAIN))
+    said = [(key, replace(entry, response_code=row.response_code)) for row, key in returned if (entry := causes[key])]
+    if said:
+        connection.execute(insert(message_event), [rows.event_values(key, entry) for key, entry in said])
 
 
 def park_what_comes_after_refusal(connection: Connection, steps: Sequence[Step]) -> None:

@@ -10,7 +10,7 @@ from typing import Final
 
 from sqlalchemy import Connection, insert, select, update
 
-from mesh_itk3.adapters.ledger import claims, duties, messages, queries, responses, rows
+from mesh_itk3.adapters.ledger import acts, claims, duties, messages, queries, responses, rows
 from mesh_itk3.adapters.ledger.claims import Due
 from mesh_itk3.adapters.ledger.collectors import LEASE, Borrowed, Collectors, FileLock, Leases
 from mesh_itk3.adapters.ledger.engine import Database, connect
@@ -171,6 +171,11 @@ class SqlLedger:
             if self._collectors.checks:
                 self._collectors.check(connection, responses.mailboxes_of(connection, steps))
             responses.apply(connection, steps)
+
+    def act(self, steps: Sequence[Step], responses: Sequence[ResponseStep], now: datetime) -> None:
+        if steps or responses:
+            with self._writing({step.key.mailbox_id for step in steps}) as connection, faults_of_steps():
+                acts.act(connection, self._collectors, steps, responses, now)
 
     def overdue_responses(self, mailbox_ids: Sequence[str], sent_before: datetime, limit: int) -> list[ResponseRecord]:
         with self._database.reading() as connection:

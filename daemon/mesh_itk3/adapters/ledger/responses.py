@@ -23,7 +23,7 @@ from sqlalchemy import (
 )
 
 from mesh_itk3.adapters.ledger import rows
-from mesh_itk3.adapters.ledger.followers import park_after_refusal
+from mesh_itk3.adapters.ledger.followers import park_after_refusal, return_with_infrastructure
 from mesh_itk3.adapters.ledger.prepared import Prepared
 from mesh_itk3.adapters.ledger.schema import ASKED_AT, OWED, SENT, id_key, message_event, response, response_body
 from mesh_itk3.lifecycle import ResponseState
@@ -91,6 +91,7 @@ def apply(connection: Connection, steps: Sequence[ResponseStep]) -> None:
     if entries:
         _ADD_ENTRY.execute(connection, entries)
     park_after_refusal(connection, steps)
+    return_with_infrastructure(connection, steps)
 
 
 def mailboxes_of(connection: Connection, steps: Sequence[ResponseStep]) -> set[str]:
