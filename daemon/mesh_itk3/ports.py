@@ -529,7 +529,8 @@ class MailboxState:
     """When the last walk began, whatever came of it: the five-minute rule counts from here, across restarts."""
     last_success_at: datetime | None = None
     failures: int = 0
-    """Polls failed in a row."""
+    """How often in a row MESH did not answer or refused, whatever it was asked. Not 0: it has not answered since
+    `last_success_at`, or not everything, and is asked at growing intervals."""
     reason: str | None = None
 
 

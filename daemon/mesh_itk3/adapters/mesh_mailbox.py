@@ -126,7 +126,10 @@ class MeshMailbox:
         if "/" in local_id or local_id in ("", ".", ".."):
             # Servers decode %2F before they choose the route: "not found" would say nothing.
             raise LookUpUnsupported("local_id")
-        response = self._session.ask(lambda client: _get_by_local_id(client, local_id))
+        try:
+            response = self._session.ask(lambda client: _get_by_local_id(client, local_id))
+        except MessageGone as error:  # 410: neither "I have it" nor "I never had it"
+            raise LookUpUnsupported(str(error)) from error
         if response.status_code == HTTPStatus.MULTIPLE_CHOICES:
             return ""
         if response.status_code in _NOT_SERVED:

@@ -162,7 +162,11 @@ def _count_failure(walk: Walk, error: Exception, said: dict[str, str]) -> None:
     event = events.COLLECT_TRUNCATED if isinstance(error, TruncatedDownload) else events.COLLECT_FAILED
     events.emit(event, **said, reason=getattr(error, "reason", None), error_type=type(error).__name__)
     walk.count("failures")
-    if isinstance(error, MailboxUnavailable) and error.reason in FAULTS_OF_MESH:
+    if not isinstance(error, MailboxUnavailable):
+        return
+    if error.retry_after_s is not None:  # MESH asks to be left in peace: that is about every message
+        raise error
+    if error.reason in FAULTS_OF_MESH:
         walk.count("faults_in_a_row")
         if walk.faults_in_a_row >= MAX_FAULTS_IN_A_ROW:
             raise error
