@@ -201,10 +201,11 @@ class Mailbox(Protocol):
         CredentialsRejected (not sent).
         """
 
-    def find_sent(self, local_id: str) -> str | None:
+    def find_sent(self, local_id: str, *, size: int = 0) -> str | None:
         """The MESH id of the message that we sent under this local id; None where MESH has none; the first where it
         has several (a doubled send; its id may then be unknown: an empty string). None also for one cut off between its
-        chunks. Raises MailboxUnavailable, CredentialsRejected, LookUpUnsupported.
+        chunks; where MESH has several and `size` (bytes of the body) needs chunks, nobody can tell whether one is whole:
+        LookUpUnsupported. Raises MailboxUnavailable, CredentialsRejected, LookUpUnsupported.
         """
 
     def track(self, mesh_message_id: str) -> Tracking | None:

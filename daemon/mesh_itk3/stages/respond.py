@@ -58,6 +58,8 @@ class Sending:
     """Local ids of those that MESH refused with our credentials: probably not taken, and not certainly."""
     most_unresolved: int = MAX_UNRESOLVED_IN_A_ROW
     unresolved_in_a_row: int = 0
+    reason: str = Reason.SEND_UNRESOLVED
+    """Of the last one without an answer."""
     retry_after_s: float | None = None
     """MESH has asked to be left in peace so long."""
     is_over: bool = False
@@ -110,7 +112,7 @@ def _send_of_one_message(world: World, mailbox: Mailbox, batch: Sending, records
         records.pop(0)
         world.progress()
         if batch.unresolved_in_a_row >= batch.most_unresolved or batch.retry_after_s is not None:
-            raise MailboxUnavailable(Reason.SEND_UNRESOLVED, retry_after_s=batch.retry_after_s)
+            raise MailboxUnavailable(batch.reason, retry_after_s=batch.retry_after_s)
 
 
 def _record(world: World, batch: Sending) -> None:
@@ -166,7 +168,7 @@ def _is_to_be_sent_again(world: World, mailbox: Mailbox, batch: Sending, record:
     identical bytes go out again: a doubled response is harmless, a missing one is not.
     """
     try:
-        mesh_message_id = mailbox.find_sent(record.local_id)
+        mesh_message_id = mailbox.find_sent(record.local_id, size=len(record.body))
     except (MailboxUnavailable, LookUpUnsupported) as error:
         since = record.unresolved_since or world.clock.now()
         if may_resend_unresolved(since, world.clock.now()):
@@ -174,8 +176,7 @@ def _is_to_be_sent_again(world: World, mailbox: Mailbox, batch: Sending, record:
         retry_after_s = error.retry_after_s if isinstance(error, MailboxUnavailable) else None
         batch.outcomes.append(_put_off(world, record, Reason.SEND_UNRESOLVED, was_tried=True, at_least_s=retry_after_s))
         if isinstance(error, MailboxUnavailable):
-            batch.unresolved_in_a_row += 1
-            batch.retry_after_s = retry_after_s or batch.retry_after_s
+            _count_unresolved(batch, error)
         return False
     if mesh_message_id is None:
         return True
@@ -239,13 +240,18 @@ def _refused(world: World, batch: Sending, record: ResponseRecord, refused: Send
 
 
 def _unresolved(world: World, batch: Sending, record: ResponseRecord, unresolved: SendUnresolved) -> None:
-    batch.unresolved_in_a_row += 1
-    batch.retry_after_s = unresolved.retry_after_s or batch.retry_after_s
+    _count_unresolved(batch, unresolved)
     put_off = _put_off(
         world, record, Reason.SEND_UNRESOLVED, was_tried=True, at_least_s=unresolved.retry_after_s, outcome="unresolved"
     )
     said = {**response_ids(record, STAGE), "outcome": "unresolved", "reason": unresolved.reason, "attempt": record.attempts + 1}
     batch.outcomes.append(Outcome(put_off.step, ((events.RESPONSE_UNRESOLVED, said),)))
+
+
+def _count_unresolved(batch: Sending, fault: SendUnresolved | MailboxUnavailable) -> None:
+    batch.unresolved_in_a_row += 1
+    batch.reason = fault.reason
+    batch.retry_after_s = fault.retry_after_s or batch.retry_after_s
 
 
 def _put_off(
