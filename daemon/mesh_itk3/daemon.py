@@ -13,10 +13,13 @@ from typing import Final
 from mesh_itk3 import events
 from mesh_itk3.adapters.certificate import EXPIRES_SOON, expires_at
 from mesh_itk3.breaker import Errand
+from mesh_itk3.lifecycle import State
 from mesh_itk3.ports import Clock, Ledger, Mailbox, PayloadStore
+from mesh_itk3.reasons import Reason
 from mesh_itk3.registry import Registry
 from mesh_itk3.scheduler import Bell, Complaints, Job, Progress, tick_s, until
 from mesh_itk3.settings import Settings
+from mesh_itk3.stages.attempt import ids
 from mesh_itk3.stages.collect import Collector, Walk
 from mesh_itk3.stages.correlate import correlate
 from mesh_itk3.stages.decide import watch_decisions
@@ -89,7 +92,10 @@ class Daemon:
         """Frees what is in progress, for whoever had it is dead."""
         found = self.ledger.recover(self.mailbox_ids, self.clock.now())
         if found:
-            events.emit(events.LEDGER_RECOVERED, count=found)
+            events.emit(events.LEDGER_RECOVERED, count=len(found))
+        for record in found:
+            if record.state is State.PARKED:
+                events.emit(events.MESSAGE_PARKED, **ids(record), stage="recover", reason=Reason.PROCESS_DIED)
 
     def close(self) -> None:
         """Gives up the mailboxes and closes every connection."""

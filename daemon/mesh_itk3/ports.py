@@ -584,10 +584,10 @@ class Ledger(Protocol):
     def release(self) -> None:
         """Gives up every mailbox."""
 
-    def recover(self, mailbox_ids: Sequence[str], now: datetime) -> int:
+    def recover(self, mailbox_ids: Sequence[str], now: datetime) -> list[MessageRecord]:
         """After `hold`, before the first claim: what a dead process left in progress is freed, marked `is_alone`, and
         counted in `interrupted` where it was alone. Parks (from its state) what `retry.is_parked_after_interruption` says.
-        Returns how many were found.
+        Returns those that were found, as they are now.
         """
 
     # -- collect

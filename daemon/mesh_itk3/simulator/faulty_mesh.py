@@ -57,6 +57,7 @@ class _Planned:
     fault: Fault
     first: int
     last: float
+    about: str
 
 
 @dataclass
@@ -66,6 +67,8 @@ class FaultyMesh:
     target: str
     counts: Counter[str] = field(default_factory=Counter)
     """Calls seen by verb, those that failed too."""
+    paths: Counter[str] = field(default_factory=Counter)
+    """The same by verb and path."""
     tokens: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
     """The Authorization headers seen, by verb."""
     connections: int = 0
@@ -144,13 +147,15 @@ class FaultyMesh:
             late, self._late = self._late, []
         return [forward() for forward in late]
 
-    def fail(self, verb: str, fault: Fault, *, on: int = 1, times: float = 1) -> None:
-        """The `on`-th call of this verb from now on fails, and the `times - 1` after it (`float("inf")`: all)."""
+    def fail(self, verb: str, fault: Fault, *, on: int = 1, times: float = 1, about: str = "") -> None:
+        """The `on`-th call of this verb from now on fails, and the `times - 1` after it (`float("inf")`: all),
+        of those whose path has `about` in it.
+        """
         if verb not in VERBS:
             raise ValueError(verb)
         with self._lock:
             first = self.counts[verb] + on
-            self._planned[verb].append(_Planned(fault, first, first + times - 1))
+            self._planned[verb].append(_Planned(fault, first, first + times - 1, about))
 
     def heal(self) -> None:
         """Nothing fails any more."""
@@ -164,13 +169,18 @@ class FaultyMesh:
             self._context.verify_mode = ssl.CERT_NONE
             self._context.load_cert_chain(self.tls.server)
 
-    def fault_for(self, verb: str, token: str) -> Fault | None:
+    def fault_for(self, verb: str, path: str, token: str) -> Fault | None:
         with self._lock:
             self.counts[verb] += 1
+            self.paths[f"{verb} {path}"] += 1
             self.tokens[verb].append(token)
             count = self.counts[verb]
             return next(
-                (plan.fault for plan in self._planned[verb] if plan.first <= count <= plan.last and plan.fault.concerns(token)),
+                (
+                    plan.fault
+                    for plan in self._planned[verb]
+                    if plan.first <= count <= plan.last and plan.about in path and plan.fault.concerns(token)
+                ),
                 None,
             )
 
@@ -219,7 +229,7 @@ class _Handler(BaseHTTPRequestHandler):
             self._reset()
             return
         verb = verb_of(self.command, self.path)
-        fault = self.mesh.fault_for(verb, self.headers.get("Authorization", ""))
+        fault = self.mesh.fault_for(verb, self.path, self.headers.get("Authorization", ""))
         if fault is not None:
             self.mesh.hold(fault, partial(self._forward, verb, body))
             if fault.line is not None:
