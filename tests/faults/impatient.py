@@ -1,4 +1,4 @@
-"""`mesh-itk3 run` that waits shorter for others than the command does: `python impatient.py CONFIG`, DRAIN_S in the environment."""
+"""`mesh-itk3 run` that waits shorter for others: `python impatient.py CONFIG`, DRAIN_S in the environment."""
 
 from __future__ import annotations
 

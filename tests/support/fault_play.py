@@ -68,6 +68,8 @@ class Play:
         """By local id: the bodies of everything that came back."""
         self.too_early: list[str] = []
         """Acknowledged before they were durable."""
+        self.reached: list[tuple[str, str]] = []
+        """Verb and path of each call that MESH has seen, in order."""
         self.proxy.before = self._before
         self._ran_at: dict[str, datetime] = {}
 
@@ -104,6 +106,7 @@ class Play:
         return True
 
     def _before(self, verb: str, path: str) -> None:
+        self.reached.append((verb, path))
         if verb == "acknowledge" and not self._is_durable(path.split("/")[4]):
             self.too_early.append(path)
 
