@@ -377,9 +377,9 @@ class MessageRecord:
     @property
     def is_unmatched(self) -> bool:
         """Came as a response, and is none that can be read, or refuses something that it does not name. Such a thing is
-        never answered (design rule 11), so its sender does not know.
+        never answered (design rule 11), so its sender does not know. Or a report on something that nothing here has sent.
         """
-        return self.kind is Kind.RESPONSE and self.sender_not_told
+        return self.kind is not Kind.MESSAGE and self.sender_not_told
 
 
 class Changes(TypedDict, total=False):

@@ -248,8 +248,14 @@ def _belonging(routes: Routes, workflow_id: str) -> Literal["ours", "unavailable
 
 
 def _leave_unavailable(c: Collector, mesh_message_id: str, workflow_id: str) -> str:
-    """Ours, but its handler cannot work now: it stays in MESH, unread, until the handler can."""
+    """Ours, but its handler cannot work now: it stays in MESH, unread, until the handler can. Said once for a workflow: what
+    is installed changes with a restart or a reload, which begin with a new collector.
+    """
     c.left[mesh_message_id] = workflow_id
+    about = (workflow_id, c.routes.unavailable(workflow_id))
+    if about in c.waited_for:
+        return "left"
+    c.waited_for.add(about)
     events.emit(
         events.HANDLER_UNAVAILABLE,
         mailbox_id=c.mailbox.mailbox_id,
