@@ -63,7 +63,7 @@ EMPTY = "its answer has no body"
 MAKES_NO_SENSE = {
     **{(verb, "duplicate listing"): LISTS for verb in VERBS if verb != "list"},
     **{(verb, "wrong chunk count"): NO_CHUNKS for verb in VERBS if verb not in ("open", "chunk")},
-    **{("acknowledge", fault): EMPTY for fault in ("cut", "cut, gzip", "slow drip")},
+    **{(verb, fault): EMPTY for verb in ("handshake", "acknowledge") for fault in ("cut", "cut, gzip", "slow drip")},
 }
 MATRIX = [(verb, fault) for verb in VERBS for fault in FAULTS if (verb, fault) not in MAKES_NO_SENSE]
 
