@@ -103,9 +103,7 @@ def run(
     say_handlers(registry)
     daemon = holding(built(compose(settings, registry, clock=clock, stopping=stopping)))
     if not once:
-        return Service(
-            daemon, signals, clock, config, credentials, built, inner_program, waits=waits or Waits()
-        ).run()
+        return Service(daemon, signals, clock, config, credentials, built, inner_program, waits=waits or Waits()).run()
     with closing(daemon):
         return run_once(daemon, wait=signals.stopping.wait)
 
