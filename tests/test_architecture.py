@@ -16,8 +16,16 @@ ROOT = Path(__file__).resolve().parents[1]
 CORE = ROOT / "daemon" / "mesh_itk3"
 HANDLERS = ROOT / "handlers" / "mesh_itk3_handlers"
 
-PURE = [CORE / name for name in ("itk3", "deadlines.py", "lifecycle.py", "patient_match.py", "reasons.py", "retry.py")]
-PURE_MAY_IMPORT_OF_OURS = ("mesh_itk3.itk3", "mesh_itk3.lifecycle", "mesh_itk3.patient_match", "mesh_itk3.reasons")
+PURE = [
+    CORE / name for name in ("itk3", "breaker.py", "deadlines.py", "lifecycle.py", "patient_match.py", "reasons.py", "retry.py")
+]
+PURE_MAY_IMPORT_OF_OURS = (
+    "mesh_itk3.itk3",
+    "mesh_itk3.lifecycle",
+    "mesh_itk3.patient_match",
+    "mesh_itk3.reasons",
+    "mesh_itk3.retry",
+)
 NOT_PURE = {
     "asyncio", "fileinput", "glob", "http", "logging", "multiprocessing", "os", "pathlib", "random", "requests", "secrets",
     "select", "shutil", "signal", "socket", "sqlalchemy", "sqlite3", "ssl", "structlog", "subprocess", "tempfile",

@@ -247,6 +247,20 @@ def test_status_names_the_answers_that_match_nothing_until_somebody_has_seen_the
     assert place.json("status")["unmatched_answers"] == []
 
 
+def test_status_says_that_mesh_does_not_answer_and_since_when(place):
+    with place.ledger() as ledger:
+        state = replace(ledger.mailbox_state(MAILBOX), last_success_at=NOW, failures=7, reason="http_503")
+        ledger.record_mailbox_state(state)
+    (mailbox,) = place.json("status")["mailboxes"]
+    assert (mailbox["is_unavailable"], mailbox["unavailable_since"][:19]) == (True, "2025-01-02T10:00:00")
+    shown = place.run("status").stdout
+    assert f"mailbox {MAILBOX}: MESH does not answer, or refuses (http_503); last well 2025-01-02 10:00:00Z" in shown
+    with place.ledger() as ledger:
+        ledger.record_mailbox_state(replace(state, failures=0, reason=None))
+    (mailbox,) = place.json("status")["mailboxes"]
+    assert (mailbox["is_unavailable"], mailbox["unavailable_since"]) == (False, None)
+
+
 def test_status_lists_so_many_that_a_screen_holds_them_and_counts_the_rest(place):
     for number in range(25):
         refuse(place, f"M{number}", sender_not_told=True)

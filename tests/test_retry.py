@@ -9,14 +9,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mesh_itk3.retry import (
-    FIRST_DELAY_S,
+    ATTEMPTS,
+    CREDENTIALS,
+    MAILBOX,
     MAX_ATTEMPTS,
-    MAX_DELAY_S,
     MAX_INTERRUPTED,
     Park,
     TryAgain,
     after_failed_attempt,
-    delay_s,
     is_parked_after_interruption,
     may_resend_unresolved,
 )
@@ -39,16 +39,45 @@ def test_the_tenth_death_alone_parks():
 
 def test_the_first_retry_waits_two_seconds_and_the_second_longer():
     first, second = after_failed_attempt(1, NOW), after_failed_attempt(2, NOW)
-    assert first == TryAgain(NOW + timedelta(seconds=FIRST_DELAY_S))
+    assert first == TryAgain(NOW + timedelta(seconds=ATTEMPTS.first_s))
     assert isinstance(second, TryAgain)
-    assert second.at > NOW + timedelta(seconds=FIRST_DELAY_S)
+    assert second.at > NOW + timedelta(seconds=ATTEMPTS.first_s)
 
 
-@given(attempts=st.integers(1, 1_000_000), jitter=st.floats(0, 1, exclude_max=True))
-def test_waiting_never_ends_and_never_exceeds_the_ceiling(attempts, jitter):
-    waits = delay_s(attempts, jitter=jitter)
-    assert FIRST_DELAY_S <= waits <= MAX_DELAY_S * 1.25
-    assert delay_s(attempts + 1, jitter=jitter) >= waits
+@pytest.mark.parametrize(
+    ("pace", "waits"),
+    [
+        (ATTEMPTS, [2, 8, 32, 128, 512, 900, 900]),
+        (MAILBOX, [15, 30, 60, 120, 240, 480, 900]),
+        (CREDENTIALS, [60, 120, 240, 480, 900, 900, 900]),
+    ],
+    ids=["attempts", "mailbox", "credentials"],
+)
+def test_waits_grow_to_a_ceiling(pace, waits):
+    assert [pace.delay_s(failures) for failures in range(1, 8)] == waits
+
+
+each_pace = st.sampled_from([ATTEMPTS, MAILBOX, CREDENTIALS])
+any_jitter = st.floats(0, 1, exclude_max=True)
+
+
+@given(pace=each_pace, failures=st.integers(1, 1_000_000), jitter=any_jitter)
+def test_waiting_never_ends_and_never_exceeds_the_ceiling(pace, failures, jitter):
+    waits = pace.delay_s(failures, jitter=jitter)
+    assert pace.first_s <= waits <= pace.ceiling_s * 1.25
+    assert pace.delay_s(failures + 1, jitter=jitter) >= waits
+
+
+@given(pace=each_pace, failures=st.integers(1, 1_000), jitter=any_jitter)
+def test_jitter_adds_up_to_a_quarter_and_takes_nothing_away(pace, failures, jitter):
+    without = pace.delay_s(failures)
+    assert without <= pace.delay_s(failures, jitter=jitter) < without * 1.25 + 1e-9
+
+
+@given(pace=each_pace, failures=st.integers(1, 1_000), jitter=any_jitter, asked=st.floats(0, 1e6))
+def test_it_is_never_less_than_what_the_other_side_asked_for(pace, failures, jitter, asked):
+    waits = pace.delay_s(failures, jitter=jitter, at_least_s=asked)
+    assert waits == max(asked, pace.delay_s(failures, jitter=jitter))
 
 
 @pytest.mark.parametrize(("minutes", "may"), [(0, False), (59, False), (60, True), (600, True)])

@@ -26,6 +26,7 @@ from mesh_itk3.registry import Registry
 from mesh_itk3.scheduler import Bell, Complaints, Progress
 from mesh_itk3.settings import Settings
 from mesh_itk3.stages.collect import Collector
+from mesh_itk3.stages.guard import Guard
 from mesh_itk3.stages.sweep import has_kept_payloads
 from mesh_itk3.stages.world import Practice, World
 
@@ -84,6 +85,7 @@ def compose(settings: Settings, registry: Registry, *, clock: Clock, stopping: t
         complaints=Complaints(clock.monotonic),
     )
     daemon.collectors = {mailbox_id: _collector(daemon, mailbox_id) for mailbox_id in settings.mailboxes}
+    daemon.guards = {mailbox_id: Guard.restored(mailbox_id, ledger, clock) for mailbox_id in settings.mailboxes}
     daemon.bells = {mailbox_id: Bell(clock.monotonic) for mailbox_id in settings.mailboxes}
     return daemon
 

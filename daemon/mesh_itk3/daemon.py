@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import partial
@@ -13,16 +12,21 @@ from typing import Final
 
 from mesh_itk3 import events
 from mesh_itk3.adapters.certificate import EXPIRES_SOON, expires_at
-from mesh_itk3.ports import Clock, CredentialsRejected, Ledger, Mailbox, MailboxUnavailable, PayloadStore
+from mesh_itk3.breaker import Errand
+from mesh_itk3.lifecycle import State
+from mesh_itk3.ports import Clock, Ledger, Mailbox, PayloadStore
+from mesh_itk3.reasons import Reason
 from mesh_itk3.registry import Registry
 from mesh_itk3.scheduler import Bell, Complaints, Job, Progress, tick_s, until
 from mesh_itk3.settings import Settings
-from mesh_itk3.stages.collect import Collector
+from mesh_itk3.stages.attempt import ids
+from mesh_itk3.stages.collect import Collector, Walk
 from mesh_itk3.stages.correlate import correlate
 from mesh_itk3.stages.decide import watch_decisions
 from mesh_itk3.stages.dispatch import dispatch
+from mesh_itk3.stages.guard import Guard
 from mesh_itk3.stages.interpret import interpret
-from mesh_itk3.stages.poll import Backoff, handshake_if_due, mailbox_failed, poll
+from mesh_itk3.stages.poll import handshake_if_due, poll
 from mesh_itk3.stages.respond import respond
 from mesh_itk3.stages.sweep import sweep
 from mesh_itk3.stages.track import raise_overdue, track
@@ -30,6 +34,8 @@ from mesh_itk3.stages.world import World
 
 RENEW_LEASE_S: Final = 20.0
 HOUSEKEEPING_S: Final = 3600.0
+HANDSHAKE_S: Final = 60.0
+"""How often one looks whether a handshake is due."""
 DAY_S: Final = 86_400.0
 TRACK_S: Final = 600.0
 DUTIES_S: Final = 60.0
@@ -37,6 +43,7 @@ DUTIES_S: Final = 60.0
 ORPHANS_OLDER_THAN: Final = timedelta(hours=24)
 SENDING_AT_ONCE: Final = 4
 """Responses of one mailbox sent at the same time; measured likewise."""
+TRACKED_AT_ONCE: Final = 50
 BATCH: Final = 50
 """Messages that share a claim and a commit."""
 RUN_FOR_S: Final = 5.0
@@ -67,8 +74,8 @@ class Daemon:
     """Set when another daemon has taken over a mailbox: this one commits nothing more and has to stop."""
     greeted: set[str] = field(default_factory=set)
     """Mailboxes that have had their handshake since this start."""
-    backoffs: dict[str, Backoff] = field(default_factory=dict)
-    """Of mailboxes whose credentials were rejected when something was sent or tracked."""
+    guards: dict[str, Guard] = field(default_factory=dict)
+    """Whether MESH is asked for a mailbox now, or left in peace."""
 
     @property
     def mailbox_ids(self) -> tuple[str, ...]:
@@ -85,7 +92,10 @@ class Daemon:
         """Frees what is in progress, for whoever had it is dead."""
         found = self.ledger.recover(self.mailbox_ids, self.clock.now())
         if found:
-            events.emit(events.LEDGER_RECOVERED, count=found)
+            events.emit(events.LEDGER_RECOVERED, count=len(found))
+        for record in found:
+            if record.state is State.PARKED:
+                events.emit(events.MESSAGE_PARKED, **ids(record), stage="recover", reason=Reason.PROCESS_DIED)
 
     def close(self) -> None:
         """Gives up the mailboxes and closes every connection."""
@@ -98,7 +108,11 @@ class Daemon:
 
     def collect(self, mailbox_id: str) -> None:
         """One poll of one mailbox."""
-        poll(self.collectors[mailbox_id])
+        self.poll(mailbox_id)
+
+    def poll(self, mailbox_id: str) -> Walk | None:
+        """The same; its last walk, None where MESH was not asked or did not answer."""
+        return poll(self.collectors[mailbox_id], self.guards[mailbox_id])
 
     def interpret(self) -> int:
         """Judges what is received; how many messages."""
@@ -112,15 +126,21 @@ class Daemon:
         """Matches received responses and reports with what they answer; how many."""
         return self._in_batches(partial(correlate, limit=BATCH))
 
-    def respond(self, mailbox_id: str, *, at_once: bool = False) -> int:
-        """Sends what this mailbox owes; how many were sent. Waits after rejected credentials, unless `at_once`."""
-        mailbox = self.mailboxes[mailbox_id]
-        send = partial(self._in_batches, lambda world: respond(world, mailbox, limit=BATCH, workers=SENDING_AT_ONCE))
-        return self._ask(mailbox_id, send, at_once=at_once)
+    def respond(self, mailbox_id: str) -> int:
+        """Sends what this mailbox owes; how many were sent."""
+        return self.guards[mailbox_id].ask(Errand.RESPOND, partial(self._send, self.mailboxes[mailbox_id])) or 0
+
+    def _send(self, mailbox: Mailbox, is_probe: bool) -> int:  # noqa: FBT001  the guard says it
+        if is_probe:
+            return respond(self.world, mailbox, limit=1, most_unresolved=1)
+        return self._in_batches(lambda world: respond(world, mailbox, limit=BATCH, workers=SENDING_AT_ONCE))
 
     def track(self, mailbox_id: str) -> None:
-        """Asks MESH what became of the responses sent some time ago. Waits after rejected credentials."""
-        self._ask(mailbox_id, lambda: track(self.world, self.mailboxes[mailbox_id]))
+        """Asks MESH what became of the responses sent some time ago."""
+        mailbox = self.mailboxes[mailbox_id]
+        self.guards[mailbox_id].ask(
+            Errand.TRACK, lambda is_probe: track(self.world, mailbox, limit=1 if is_probe else TRACKED_AT_ONCE)
+        )
 
     def look_at_duties(self) -> None:
         """Says what is due about decisions that wait and responses that nobody has acknowledged; makes the decisions that
@@ -130,26 +150,10 @@ class Daemon:
             self.look()
         raise_overdue(self.world)
 
-    def _ask(self, mailbox_id: str, ask: Callable[[], int], *, at_once: bool = False) -> int:
-        """Not before the backoff of this mailbox allows it; for how many messages MESH has answered."""
-        backoff = self.backoffs.get(mailbox_id, Backoff())
-        if backoff.wait_until(self.clock.now()) is not None and not at_once:
-            return 0
-        with self._mailbox_faults_noted(mailbox_id):
-            try:
-                answered = ask()
-            except CredentialsRejected:
-                self.backoffs[mailbox_id] = backoff.rejected(self.clock.now())
-                raise
-            if answered:
-                self.backoffs.pop(mailbox_id, None)
-            return answered
-        return 0
-
     def handshake(self, mailbox_id: str) -> None:
         """At start, and then daily: MESH asks for one in 24 hours."""
         at_once = mailbox_id not in self.greeted
-        if handshake_if_due(self.mailboxes[mailbox_id], self.ledger, self.clock, at_once=at_once):
+        if handshake_if_due(self.mailboxes[mailbox_id], self.guards[mailbox_id], at_once=at_once):
             self.greeted.add(mailbox_id)
 
     def sweep(self) -> None:
@@ -183,14 +187,6 @@ class Daemon:
             self.lost.set()
             events.emit(events.LEASE_LOST, pid=os.getpid())
         self.stopping.set()
-
-    @contextmanager
-    def _mailbox_faults_noted(self, mailbox_id: str) -> Iterator[None]:
-        """MESH being away is noted with the mailbox and said once; what is owed stays owed."""
-        try:
-            yield
-        except (CredentialsRejected, MailboxUnavailable) as error:
-            mailbox_failed(self.ledger, self.ledger.mailbox_state(mailbox_id), error)
 
     def _in_batches(self, stage: Callable[[World], int]) -> int:
         """Runs the stage while it fills whole batches, for a bounded time. What is less than a batch waits for the next
@@ -239,7 +235,7 @@ class Daemon:
             Job(
                 f"handshake:{mailbox_id}",
                 lambda: self.handshake(mailbox_id),
-                HOUSEKEEPING_S,
+                HANDSHAKE_S,
             ),
         ]
 

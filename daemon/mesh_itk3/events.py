@@ -112,7 +112,7 @@ HANDLER_UNAVAILABLE = Event(
     "handler.unavailable",
     "error",
     "The handler of this workflow is disabled, broken or gone. Its messages stay in MESH; those that are here already (with"
-    " `state`) are kept here and wait for it.",
+    " `state`) are kept here and wait for it. Said once, not for each message.",
     "Repair, enable or install the handler: all of them then go on. MESH gives up what it has after five days; what is here"
     " waits for ever, in `mesh-itk3 owed`.",
 )
@@ -142,10 +142,10 @@ MAILBOX_POLLED = Event("mailbox.polled", "info", "One walk over the inbox has en
 MAILBOX_UNAVAILABLE = Event(
     "mailbox.unavailable",
     "warning",
-    "MESH could not be reached; the next poll tries again.",
+    "MESH could not be reached. Said once; it is asked again at growing intervals, of a quarter of an hour at most.",
     "If it lasts an hour, look at the network and at the NHS service status.",
 )
-MAILBOX_RECOVERED = Event("mailbox.recovered", "info", "MESH can be reached again.")
+MAILBOX_RECOVERED = Event("mailbox.recovered", "info", "MESH answers again everything that it is asked.")
 CREDENTIALS_REJECTED = Event(
     "credentials.rejected",
     "error",
@@ -293,6 +293,13 @@ ANSWER_UNMATCHED = Event(
     "error",
     "A negative response came that names nothing we sent: something was refused, and it cannot be told what.",
     "See `response_code`; ask the sender what they refused, then `mesh-itk3 seen ID --by WHO`.",
+)
+REPORT_UNMATCHED = Event(
+    "report.unmatched",
+    "error",
+    "MESH could not deliver something that this mailbox has sent, and nothing here knows what: no response of ours.",
+    "If another system sends from this mailbox, tell it, and set `uncorrelated` to `leave`. If the ledger was restored or is"
+    " new, a response from before is undelivered. `mesh-itk3 trace ID` names its ids; then `mesh-itk3 seen ID --by WHO`.",
 )
 FOREIGN_LEFT = Event("foreign.left", "debug", "A message on a workflow that is not ours was left in MESH unread.")
 HANDLER_SAID = Event("handler.said", "info", "A line of a handler's own.")

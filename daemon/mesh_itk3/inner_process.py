@@ -22,16 +22,20 @@ from mesh_itk3.scheduler import STALL_AFTER_S
 PROGRAM: Final = (sys.executable, "-P", "-m", "mesh_itk3.inner")
 READY_WITHIN_S: Final = 60.0
 """A guess: an interpreter, its imports and the handlers, on a machine that is busy starting."""
-FIRST_PAUSE_S: Final = 0.5
-LONGEST_PAUSE_S: Final = 10.0
-"""Between a death and the next start: a process that dies at once must not become a hot loop."""
 STEADY_AFTER_S: Final = 300.0
 """Having lived so long, the next death is a first one again."""
 
 
-def pause_s(deaths: int) -> float:
-    """How long to wait after so many deaths in a row."""
-    return min(LONGEST_PAUSE_S, FIRST_PAUSE_S * 2.0 ** min(deaths - 1, 10)) if deaths else 0.0
+@dataclass(frozen=True, slots=True)
+class Pauses:
+    """Between a death and the next start, in seconds: a process that dies at once must not become a hot loop."""
+
+    first_s: float = 0.5
+    longest_s: float = 10.0
+
+    def after(self, deaths: int) -> float:
+        """How long to wait after so many deaths in a row."""
+        return min(self.longest_s, self.first_s * 2.0 ** min(deaths - 1, 10)) if deaths else 0.0
 
 
 @dataclass(slots=True)
@@ -113,6 +117,7 @@ class InnerProcess:
     """Called when it has ended: somebody should look at `has_ended`."""
     program: Sequence[str] = PROGRAM
     """What becomes the child; two arguments are added, as `inner.main` wants them."""
+    pauses: Pauses = field(default_factory=Pauses)
     _child: Child | None = None
     _deaths: int = 0
     """In a row."""
@@ -202,8 +207,9 @@ class InnerProcess:
 
     def _put_off(self, **said: Any) -> None:
         self._deaths += 1
-        self.not_before(pause_s(self._deaths))
-        events.emit(events.INNER_DIED, retry_in_s=pause_s(self._deaths), **said)
+        waits = self.pauses.after(self._deaths)
+        self.not_before(waits)
+        events.emit(events.INNER_DIED, retry_in_s=waits, **said)
 
     def not_before(self, seconds: float) -> None:
         """None is to be started for so long."""

@@ -9,7 +9,6 @@ from typing import Any, Final
 from mesh_itk3.daemon import Daemon
 from mesh_itk3.lifecycle import ResponseState, State
 from mesh_itk3.ports import HeldByAnother, LeaseLost
-from mesh_itk3.stages.poll import poll
 
 TRIES: Final = 3
 BETWEEN_TRIES_S: Final = 3.0
@@ -38,6 +37,8 @@ def _tries(daemon: Daemon, wait: Callable[[float], Any]) -> int:
         if daemon.stopping.is_set():
             break
         daemon.ledger.make_all_due(daemon.mailbox_ids)
+        for guard in daemon.guards.values():
+            guard.for_one_try()
         daemon.look_at_duties()
         is_everything_reached = _one_round(daemon)
         if is_everything_reached and not daemon.ledger.has_work(daemon.mailbox_ids):
@@ -64,10 +65,9 @@ def _one_round(daemon: Daemon) -> bool:
 
 def _walk_until_empty(daemon: Daemon, mailbox_id: str) -> bool:
     """Whether the walks ended because there was nothing new of ours."""
-    collector = daemon.collectors[mailbox_id]
     daemon.handshake(mailbox_id)
     for _ in range(MAX_WALKS):
-        walk = poll(collector)
+        walk = daemon.poll(mailbox_id)
         if walk is None or daemon.stopping.is_set():
             return False
         if not walk.collected:
@@ -79,16 +79,14 @@ def _acknowledge_correlated(daemon: Daemon) -> None:
     """With `uncorrelated = "leave"` a response is acknowledged only when it is known to answer something of ours, that
     is at the walk after.
     """
-    for collector in daemon.collectors.values():
+    for mailbox_id, collector in daemon.collectors.items():
         if collector.leaves_uncorrelated:
-            poll(collector)
+            daemon.poll(mailbox_id)
 
 
 def _process(daemon: Daemon, pool: ThreadPoolExecutor) -> bool:
     """One turn of every stage after collect; whether any found something to do."""
-    sending: Sequence[Future[int]] = [
-        pool.submit(daemon.respond, mailbox_id, at_once=True) for mailbox_id in daemon.mailbox_ids
-    ]
+    sending: Sequence[Future[int]] = [pool.submit(daemon.respond, mailbox_id) for mailbox_id in daemon.mailbox_ids]
     done = daemon.interpret() + daemon.dispatch() + daemon.correlate()
     return done + sum(sent.result() for sent in sending) > 0
 

@@ -201,10 +201,11 @@ class Mailbox(Protocol):
         CredentialsRejected (not sent).
         """
 
-    def find_sent(self, local_id: str) -> str | None:
+    def find_sent(self, local_id: str, *, size: int = 0) -> str | None:
         """The MESH id of the message that we sent under this local id; None where MESH has none; the first where it
         has several (a doubled send; its id may then be unknown: an empty string). None also for one cut off between its
-        chunks. Raises MailboxUnavailable, CredentialsRejected, LookUpUnsupported.
+        chunks; where MESH has several and `size` (bytes of the body) needs chunks, nobody can tell whether one is whole:
+        LookUpUnsupported. Raises MailboxUnavailable, CredentialsRejected, LookUpUnsupported.
         """
 
     def track(self, mesh_message_id: str) -> Tracking | None:
@@ -376,9 +377,9 @@ class MessageRecord:
     @property
     def is_unmatched(self) -> bool:
         """Came as a response, and is none that can be read, or refuses something that it does not name. Such a thing is
-        never answered (design rule 11), so its sender does not know.
+        never answered (design rule 11), so its sender does not know. Or a report on something that nothing here has sent.
         """
-        return self.kind is Kind.RESPONSE and self.sender_not_told
+        return self.kind is not Kind.MESSAGE and self.sender_not_told
 
 
 class Changes(TypedDict, total=False):
@@ -529,7 +530,8 @@ class MailboxState:
     """When the last walk began, whatever came of it: the five-minute rule counts from here, across restarts."""
     last_success_at: datetime | None = None
     failures: int = 0
-    """Polls failed in a row."""
+    """How often in a row MESH did not answer or refused, whatever it was asked. Not 0: it has not answered since
+    `last_success_at`, or not everything, and is asked at growing intervals."""
     reason: str | None = None
 
 
@@ -582,10 +584,10 @@ class Ledger(Protocol):
     def release(self) -> None:
         """Gives up every mailbox."""
 
-    def recover(self, mailbox_ids: Sequence[str], now: datetime) -> int:
+    def recover(self, mailbox_ids: Sequence[str], now: datetime) -> list[MessageRecord]:
         """After `hold`, before the first claim: what a dead process left in progress is freed, marked `is_alone`, and
         counted in `interrupted` where it was alone. Parks (from its state) what `retry.is_parked_after_interruption` says.
-        Returns how many were found.
+        Returns those that were found, as they are now.
         """
 
     # -- collect

@@ -14,8 +14,29 @@ RESEND_UNRESOLVED_AFTER: Final = timedelta(hours=1)
 """A send whose outcome no look-up can tell is repeated with identical bytes after this long: a doubled response is
 harmless, a missing one is not (design rule 15)."""
 
-FIRST_DELAY_S: Final = 2.0
-MAX_DELAY_S: Final = 900.0
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """How fast the waits between failures grow, in seconds."""
+
+    first_s: float
+    factor: float
+    ceiling_s: float
+
+    def delay_s(self, failures: int, *, jitter: float = 0.0, at_least_s: float | None = None) -> float:
+        """After the `failures`-th failure in a row, in seconds. `jitter` in [0, 1) adds up to a quarter, so that many who
+        failed together do not come back together. `at_least_s`: what the other side asked for (Retry-After); never less.
+        """
+        grown = self.first_s * self.factor ** max(0, min(failures, 16) - 1)
+        return max(min(self.ceiling_s, grown) * (1.0 + 0.25 * jitter), at_least_s or 0.0)
+
+
+ATTEMPTS: Final = Pace(first_s=2.0, factor=4.0, ceiling_s=900.0)
+"""Of one message or one response."""
+MAILBOX: Final = Pace(first_s=15.0, factor=2.0, ceiling_s=900.0)
+"""Of a mailbox where MESH does not answer. Guesses: a restart of MESH's is over in seconds, an outage is not."""
+CREDENTIALS: Final = Pace(first_s=60.0, factor=2.0, ceiling_s=900.0)
+"""Of a mailbox that is refused. Guesses: that wants an operator, and a MESH asked every few seconds may lock the mailbox."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,17 +51,11 @@ class Park:
     """Stop trying; an operator has to look."""
 
 
-def delay_s(attempts: int, *, jitter: float = 0.0) -> float:
-    """Exponential delay after the `attempts`-th failure, in seconds. `jitter` in [0, 1) adds up to a quarter of it."""
-    base = min(MAX_DELAY_S, FIRST_DELAY_S * 4.0 ** max(0, min(attempts, 16) - 1))
-    return base * (1.0 + 0.25 * jitter)
-
-
 def after_failed_attempt(attempts: int, now: datetime, *, jitter: float = 0.0) -> TryAgain | Park:
     """What follows an attempt on a message that raised; `attempts` counts it."""
     if attempts >= MAX_ATTEMPTS:
         return Park()
-    return TryAgain(now + timedelta(seconds=delay_s(attempts, jitter=jitter)))
+    return TryAgain(now + timedelta(seconds=ATTEMPTS.delay_s(attempts, jitter=jitter)))
 
 
 def is_parked_after_interruption(interrupted: int) -> bool:

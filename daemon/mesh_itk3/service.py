@@ -20,7 +20,7 @@ from mesh_itk3.adapters.notify import Notifier
 from mesh_itk3.adapters.owner import act_as_owner
 from mesh_itk3.composition import compose
 from mesh_itk3.daemon import Daemon
-from mesh_itk3.inner_process import LONGEST_PAUSE_S, PROGRAM, READY_WITHIN_S, InnerProcess
+from mesh_itk3.inner_process import PROGRAM, READY_WITHIN_S, InnerProcess, Pauses
 from mesh_itk3.inner_words import Start
 from mesh_itk3.lifecycle import State
 from mesh_itk3.once import run_once
@@ -30,8 +30,6 @@ from mesh_itk3.scheduler import schedule, stop
 from mesh_itk3.settings import ConfigInvalid, Settings, load_settings
 from mesh_itk3.settings_advice import advice
 
-DRAIN_S: Final = 15.0
-"""What is in hand is finished within this; the unit allows 30 s before it kills, the promise is 20 s."""
 STATUS_EVERY_S: Final = 15.0
 REVIVE_EVERY_S: Final = 0.2
 """At least between two looks whether a new inner process may be started."""
@@ -40,6 +38,15 @@ HELD_BY_ANOTHER: Final = 75
 
 def _as_it_is(daemon: Daemon) -> Daemon:
     return daemon
+
+
+@dataclass(frozen=True, slots=True)
+class Waits:
+    """How long the service waits for others."""
+
+    drain_s: float = 15.0
+    """What is in hand is finished within this; the unit allows 30 s before it kills, the promise is 20 s."""
+    pauses: Pauses = field(default_factory=Pauses)
 
 
 SIGNALS: Final = frozenset({signal.SIGTERM, signal.SIGINT, signal.SIGHUP})
@@ -74,6 +81,7 @@ def run(
     once: bool,
     built: Callable[[Daemon], Daemon] = _as_it_is,
     inner_program: Sequence[str] = PROGRAM,
+    waits: Waits | None = None,
 ) -> int:
     """Runs until told to stop, or one round with `once`. Raises ConfigInvalid (78), HeldByAnother (75),
     LedgerUnavailable (1): the command line says each in one line.
@@ -95,7 +103,7 @@ def run(
     say_handlers(registry)
     daemon = holding(built(compose(settings, registry, clock=clock, stopping=stopping)))
     if not once:
-        return Service(daemon, signals, clock, config, credentials, built, inner_program).run()
+        return Service(daemon, signals, clock, config, credentials, built, inner_program, waits=waits or Waits()).run()
     with closing(daemon):
         return run_once(daemon, wait=signals.stopping.wait)
 
@@ -132,6 +140,7 @@ class Service:
     built: Callable[[Daemon], Daemon] = _as_it_is
     inner_program: Sequence[str] = PROGRAM
     notifier: Notifier = field(default_factory=Notifier)
+    waits: Waits = field(default_factory=Waits)
     inner: InnerProcess = field(init=False)
 
     def __post_init__(self) -> None:
@@ -141,6 +150,7 @@ class Service:
             lost=self._give_way,
             noticed=self.signals.noticed.set,
             program=self.inner_program,
+            pauses=self.waits.pauses,
         )
 
     def run(self) -> int:
@@ -159,7 +169,7 @@ class Service:
         events.emit(events.SERVICE_STOPPING)
         if not self._drain(scheduler):
             # A handler that does not come back: its message is still in progress, and is tried alone at the next start.
-            events.emit(events.SERVICE_STALLED, stage=self.inner.stage, seconds=DRAIN_S)
+            events.emit(events.SERVICE_STALLED, stage=self.inner.stage, seconds=self.waits.drain_s)
             self.inner.kill()
             os._exit(self._exit_code())
         self.daemon.close()
@@ -171,10 +181,10 @@ class Service:
 
     def _drain(self, scheduler: BackgroundScheduler) -> bool:
         """No stage begins any more, those at work end after their message; whether all did in time."""
-        until = self.clock.monotonic() + DRAIN_S
+        until = self.clock.monotonic() + self.waits.drain_s
         self.daemon.stopping.set()
         self.inner.ask_to_stop()
-        is_idle = stop(scheduler, self.daemon.progress, within_s=DRAIN_S)
+        is_idle = stop(scheduler, self.daemon.progress, within_s=self.waits.drain_s)
         return self.inner.has_stopped(until - self.clock.monotonic()) and is_idle
 
     def _start(self) -> BackgroundScheduler:
@@ -206,7 +216,7 @@ class Service:
             self.daemon.recover()
         except (LedgerUnavailable, LeaseLost) as error:
             events.emit(events.LEDGER_FAILED, stage="recover", **events.where(error))
-            self.inner.not_before(LONGEST_PAUSE_S)
+            self.inner.not_before(self.waits.pauses.longest_s)
             return
         self._start_inner()
 

@@ -98,7 +98,7 @@ def test_a_lease_that_another_has_had_is_never_renewed_whatever_became_of_the_ot
         second.release()
     first.release()
     first.hold([HERE, THERE], at)
-    assert first.recover([HERE, THERE], at) == 1
+    assert len(first.recover([HERE, THERE], at)) == 1
 
 
 def test_a_mailbox_that_is_no_longer_named_or_was_released_is_free_at_once(daemons):

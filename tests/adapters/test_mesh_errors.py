@@ -31,7 +31,7 @@ from mesh_itk3.ports import (
     SendUnresolved,
     Tracking,
 )
-from mesh_itk3.simulator.faults import Body, Cut, DropAfter, DropBefore, Stall, Status, html
+from mesh_itk3.simulator.faults import Body, Cut, DropAfter, DropBefore, Stall, Status, Trickle, html
 from mesh_itk3.simulator.faulty_mesh import FaultyMesh
 from support.sandbox import HOSPITAL, PRACTICE, connection, free_port
 
@@ -187,6 +187,34 @@ def test_a_silent_server_is_a_timeout(faulty_mesh):
         list(practice.pages())
 
     assert raised.value.reason == "timeout"
+
+
+@pytest.mark.parametrize("verb", JSON_VERBS)
+def test_an_answer_in_a_trickle_is_given_up(faulty_mesh, a_message, verb):
+    faulty_mesh.fail(verb, Trickle(0.05), times=ALWAYS)
+
+    with (
+        closing(MeshMailbox(connection(faulty_mesh.url, PRACTICE, timeout_s=0.2))) as practice,
+        pytest.raises(MailboxUnavailable, match="too_slow"),
+    ):
+        VERBS[verb](practice, a_message)
+
+    assert faulty_mesh.counts[verb] == 1
+
+
+def test_a_look_up_that_mesh_says_is_gone_says_neither_yes_nor_no(faulty_mesh, practice):
+    faulty_mesh.fail("find_sent", Status(410, GONE_BODY))
+
+    with pytest.raises(LookUpUnsupported, match="http_410"):
+        practice.find_sent("L-1")
+
+
+def test_several_of_which_each_may_have_been_cut_off_between_its_chunks_say_neither_yes_nor_no(faulty_mesh, practice):
+    faulty_mesh.fail("find_sent", Status(300), times=2)
+
+    assert practice.find_sent("L-1", size=100) == ""
+    with pytest.raises(LookUpUnsupported, match="http_300"):
+        practice.find_sent("L-1", size=20 * 1024 * 1024)
 
 
 def test_nobody_listening_is_unavailable():

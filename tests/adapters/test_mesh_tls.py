@@ -149,6 +149,29 @@ def test_a_missing_client_certificate_is_unavailable_or_rejected(authorities, se
         practice.handshake()
 
 
+@pytest.mark.parametrize("whose", ["server", "client"])
+def test_a_certificate_that_is_past_is_unavailable_for_whatever_is_asked(authorities, serve, whose):
+    right, _ = authorities
+    server = serve(right.issue("mesh", is_past=whose == "server"), clients=right.file)
+    certificate = right.issue("X26ABC2.api.mesh", is_past=whose == "client")
+
+    with closing(a_mailbox(server, right.file, client_certificate=certificate, first_pause_s=0.0)) as practice:
+        for call in (
+            practice.handshake,
+            lambda: list(practice.pages()),
+            lambda: practice.open("M"),
+            lambda: practice.acknowledge("M"),
+            lambda: practice.find_sent("L"),
+            lambda: practice.track("M"),
+        ):
+            with pytest.raises(MailboxUnavailable, match=r"tls|connection"):
+                call()
+        with pytest.raises(SendUnresolved, match=r"tls|connection"):
+            practice.send(Outgoing(PRACTICE, "W", "L-1", b"x"))
+
+    assert server.paths == []
+
+
 @pytest.mark.filterwarnings("error")
 @pytest.mark.parametrize("content", ["missing", "junk", "encrypted key"])
 def test_a_certificate_that_cannot_be_used_is_for_an_operator(authorities, serve, tmp_path, content):

@@ -45,13 +45,13 @@ def test_a_disk_that_refuses_is_said_once_noted_for_status_and_its_recovery_said
     daemon = a_small_daemon(tmp_path, FakeMailbox([a_mesh_message(BODY, workflow_id=WORKFLOW)]))
     (tmp_path / "payloads").write_text("in the way")
     for _ in range(5):
-        assert poll(daemon.collector) is None
+        assert poll(daemon.collector, daemon.guard) is None
     state = daemon.ledger.mailbox_state(PRACTICE)
     assert (state.failures, state.reason) == (5, "storage_failed")
     assert daemon.mailbox.acknowledged == []
     (tmp_path / "payloads").unlink()
     for _ in range(3):
-        poll(daemon.collector)
+        poll(daemon.collector, daemon.guard)
 
     assert [line["reason"] for line in daemon.said("storage.failed")] == ["File exists (EEXIST)"]
     assert len(daemon.said("storage.usable")) == 1
@@ -65,13 +65,13 @@ def test_a_restart_on_a_full_disk_does_not_say_it_again_and_says_the_recovery(tm
     mailbox = FakeMailbox([a_mesh_message(BODY, workflow_id=WORKFLOW)])
     daemon = a_small_daemon(tmp_path, mailbox)
     (tmp_path / "payloads").write_text("in the way")
-    poll(daemon.collector)
+    poll(daemon.collector, daemon.guard)
     daemon.ledger.close()
 
     again = a_small_daemon(tmp_path, mailbox)
-    poll(again.collector)
+    poll(again.collector, again.guard)
     (tmp_path / "payloads").unlink()
-    poll(again.collector)
+    poll(again.collector, again.guard)
 
     assert (len(again.said("storage.failed")), len(again.said("storage.usable"))) == (0, 1)
 
@@ -79,8 +79,8 @@ def test_a_restart_on_a_full_disk_does_not_say_it_again_and_says_the_recovery(tm
 def test_a_handshake_does_not_pass_for_a_recovery_of_the_disk(tmp_path):
     daemon = a_small_daemon(tmp_path, FakeMailbox([a_mesh_message(BODY, workflow_id=WORKFLOW)]))
     (tmp_path / "payloads").write_text("in the way")
-    poll(daemon.collector)
-    handshake_if_due(daemon.mailbox, daemon.ledger, daemon.clock, at_once=True)
+    poll(daemon.collector, daemon.guard)
+    handshake_if_due(daemon.mailbox, daemon.guard, at_once=True)
 
     assert daemon.ledger.mailbox_state(PRACTICE).reason == "storage_failed"
     assert (daemon.said("mailbox.recovered"), daemon.said("storage.usable")) == ([], [])
@@ -92,10 +92,10 @@ def test_a_spool_that_refuses_is_said_once_over_all_polls_and_ours_are_collected
     daemon = a_small_daemon(tmp_path, FakeMailbox([*foreign, ours]), spool=DirectorySpool(tmp_path / "spool"))
     (tmp_path / "spool").write_text("in the way")
     for _ in range(3):
-        poll(daemon.collector)
+        poll(daemon.collector, daemon.guard)
     assert daemon.mailbox.acknowledged == [ours.mesh_message_id]
     (tmp_path / "spool").unlink()
-    poll(daemon.collector)
+    poll(daemon.collector, daemon.guard)
 
     assert [line["reason"] for line in daemon.said("storage.failed")] == ["spool"]
     assert [line["reason"] for line in daemon.said("storage.usable")] == ["spool"]
@@ -130,7 +130,7 @@ def test_status_names_what_waits_for_the_disk_and_the_mailbox_that_is_not_collec
     dispatch(daemon.world)
     daemon.mailbox.deliver(a_mesh_message(BODY, workflow_id=WORKFLOW))
     daemon.collector.check_room = lambda: require_room([tmp_path], 2**60)
-    poll(daemon.collector)
+    poll(daemon.collector, daemon.guard)
 
     practice = Practice(tmp_path / "p", "http://127.0.0.1:9", extra=f'[ledger]\nurl = "sqlite:///{tmp_path}/ledger.db"')
     assert json.loads(practice.command("status", "--json").stdout)["waiting_for_disk"] == 1
@@ -156,9 +156,9 @@ def test_a_file_that_grows_too_long_for_the_disk_keeps_its_message_in_mesh(tmp_p
     small, large = a_mesh_message(BODY, workflow_id=WORKFLOW), a_mesh_message(BODY * 4000, workflow_id=WORKFLOW)
     daemon = a_small_daemon(tmp_path, FakeMailbox([large, small]))
     with no_file_longer_than(2_000_000):
-        assert poll(daemon.collector) is None
+        assert poll(daemon.collector, daemon.guard) is None
     assert daemon.payload_files() == []
-    poll(daemon.collector)
+    poll(daemon.collector, daemon.guard)
 
     assert sorted(daemon.mailbox.acknowledged) == sorted([small.mesh_message_id, large.mesh_message_id])
     assert len(daemon.said("storage.failed")) == 1
@@ -200,10 +200,10 @@ def test_too_little_room_stops_a_walk_before_it_asks_mesh_and_more_room_lets_it_
     least = [2**60]
     daemon.collector.check_room = lambda: require_room([tmp_path], least[0])
     for _ in range(3):
-        assert poll(daemon.collector) is None
+        assert poll(daemon.collector, daemon.guard) is None
     assert daemon.mailbox.verbs("pages") == []
     least[0] = 1
-    assert poll(daemon.collector).collected == 1
+    assert poll(daemon.collector, daemon.guard).collected == 1
 
     assert [line["reason"][:9] for line in daemon.said("storage.failed")] == ["less than"]
     assert len(daemon.said("storage.usable")) == 1
@@ -220,8 +220,8 @@ def test_a_walk_during_which_room_runs_out_keeps_the_rest_in_mesh(tmp_path):
             raise StorageFailed("less than 256 MiB are free")
 
     daemon.collector.check_room = check_room
-    assert poll(daemon.collector) is None
-    assert poll(daemon.collector) is not None
+    assert poll(daemon.collector, daemon.guard) is None
+    assert poll(daemon.collector, daemon.guard) is not None
     assert sorted(daemon.mailbox.acknowledged) == sorted(message.mesh_message_id for message in messages)
     assert len(daemon.said("storage.failed")) == 1
 

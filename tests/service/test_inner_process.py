@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from mesh_itk3.inner_process import READY_WITHIN_S, Child, InnerProcess, pause_s
+from mesh_itk3.inner_process import READY_WITHIN_S, Child, InnerProcess, Pauses
 from mesh_itk3.inner_words import IDLE, LOOK, LOOKING, LOST, READY, Start, beat, owed
 from mesh_itk3.ports import Hold
 from mesh_itk3.scheduler import STALL_AFTER_S
@@ -257,7 +257,7 @@ def test_it_is_told_to_look_once_until_it_looks_and_never_too_seldom():
 
 
 def test_the_pauses_between_deaths_grow_to_a_ceiling():
-    assert [pause_s(deaths) for deaths in (0, 1, 2, 3, 100)] == [0.0, 0.5, 1.0, 2.0, 10.0]
+    assert [Pauses().after(deaths) for deaths in (0, 1, 2, 3, 100)] == [0.0, 0.5, 1.0, 2.0, 10.0]
 
 
 def test_the_settings_are_handed_over_whole(tmp_path):

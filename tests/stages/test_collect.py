@@ -326,6 +326,14 @@ def test_a_message_whose_handler_cannot_work_stays_in_mesh(tmp_path, message, ho
     assert [event["workflow_id"] for event in daemon.said("handler.unavailable")] == ["TOC_FHIR_IP_DISCH"]
 
 
+def test_that_a_handler_cannot_work_is_said_once_whatever_waits_for_it_in_mesh(tmp_path):
+    messages = [a_mesh_message(BODY) for _ in range(20)]
+    daemon = a_small_daemon(tmp_path, FakeMailbox(messages), routes=lambda _: a_registry(disabled=[ScriptedHandler]))
+    daemon.collect()
+    assert len(daemon.mailbox.verbs("open")) == 20
+    assert len(daemon.said("handler.unavailable")) == 1
+
+
 def test_a_spool_that_refuses_leaves_foreign_messages_in_mesh_and_ours_are_collected(tmp_path):
     foreign = [a_mesh_message(BODY, workflow_id="SOMETHING_ELSE") for _ in range(5)]
     ours = a_mesh_message(BODY)

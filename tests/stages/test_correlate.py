@@ -68,6 +68,23 @@ def test_a_report_about_something_else_is_uncorrelated_and_acknowledged(tmp_path
     assert daemon.mailbox.acknowledged == [report.mesh_message_id]
 
 
+def test_a_report_about_something_else_stands_until_a_person_has_seen_it(tmp_path):
+    report = a_report(linked_message_id="UNHEARD-OF")
+    daemon = incoming(tmp_path, report)
+    assert [line["mesh_message_id"] for line in daemon.said("report.unmatched")] == [report.mesh_message_id]
+    assert [record.is_unmatched for record in daemon.ledger.unseen().messages] == [True]
+
+
+def test_a_report_that_is_left_to_another_system_is_not_raised(tmp_path):
+    daemon = a_small_daemon(tmp_path, FakeMailbox([a_report(linked_message_id="THEIRS")]), leaves_uncorrelated=True)
+    practices = {mailbox: replace(one, leaves_uncorrelated=True) for mailbox, one in daemon.world.practices.items()}
+    daemon.collect()
+    correlate(replace(daemon.world, practices=practices))
+    assert daemon.said("correlate.done")
+    assert daemon.said("report.unmatched") == []
+    assert daemon.ledger.unseen().messages == ()
+
+
 def test_a_response_to_our_response_is_correlated_whatever_the_case_of_the_id(tmp_path):
     daemon, responses = having_responded(tmp_path)
     answers = responses["business"].message_header_id.upper()

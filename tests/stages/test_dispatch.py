@@ -141,6 +141,19 @@ def test_a_message_whose_handler_is_gone_waits(tmp_path):
     assert "kept here" in said["text"]
 
 
+def test_that_messages_wait_for_a_handler_is_said_once_however_many_wait_and_however_long(tmp_path):
+    daemon, _ = accepted(tmp_path)
+    for number in range(5):
+        daemon.mailbox.deliver(a_mesh_message(a_message("ITK003D", seed=f"waits-{number}")))
+    daemon.collect()
+    interpret(daemon.world)
+    object.__setattr__(daemon.world, "routes", a_registry())
+    for _ in range(60):
+        dispatch(daemon.world)
+        daemon.clock.advance(minutes=1)
+    assert len(daemon.said("handler.unavailable")) == 1
+
+
 # ---------------------------------------------------------------------------------------------- a person decides
 
 

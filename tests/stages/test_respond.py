@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from mesh_itk3.lifecycle import ResponseState
-from mesh_itk3.ports import CredentialsRejected, LookUpUnsupported, MailboxUnavailable, SendUnresolved
+from mesh_itk3.ports import CertificateUnusable, CredentialsRejected, LookUpUnsupported, MailboxUnavailable, SendUnresolved
 from mesh_itk3.simulator.messages import a_message
 from mesh_itk3.stages.dispatch import dispatch
 from mesh_itk3.stages.interpret import interpret
@@ -121,21 +121,84 @@ def test_a_mesh_that_is_ill_is_not_asked_fifty_times(tmp_path):
     assert {state for m in messages for state in states(daemon, m).values()} == {SENT}
 
 
-def test_rejected_credentials_leave_everything_owed_and_nothing_unresolved(tmp_path):
+def test_rejected_credentials_leave_everything_owed_and_only_what_was_in_hand_is_looked_up(tmp_path):
     daemon, message = owing(tmp_path, fails_on="send", error=CredentialsRejected())
     with pytest.raises(CredentialsRejected):
+        respond(daemon.world, daemon.mailbox)
+    unresolved = {level: response.unresolved_since for level, response in daemon.responses(message).items()}
+    assert unresolved == {"infrastructure": daemon.clock.now(), "business": None}
+
+
+def test_a_certificate_that_cannot_be_loaded_leaves_nothing_to_be_looked_up(tmp_path):
+    daemon, message = owing(tmp_path, fails_on="send", error=CertificateUnusable())
+    with pytest.raises(CertificateUnusable):
         respond(daemon.world, daemon.mailbox)
     assert [response.unresolved_since for response in daemon.responses(message).values()] == [None, None]
 
 
+def test_a_send_that_somebody_on_the_way_has_repeated_is_found_and_not_sent_again(tmp_path):
+    """MESH has taken the first and refuses the second, whose token it knows: what comes back is the refusal."""
+    daemon, message = owing(tmp_path, fails_on="send_answer", fails_times=1, error=CredentialsRejected())
+    with pytest.raises(CredentialsRejected):
+        respond(daemon.world, daemon.mailbox)
+    daemon.clock.advance(minutes=1)
+    respond(daemon.world, daemon.mailbox)
+    assert states(daemon, message) == {"infrastructure": SENT, "business": SENT}
+    assert len(daemon.mailbox.sent) == 2
+
+
 def test_a_retry_after_of_mesh_is_honoured(tmp_path):
     daemon, _ = owing(tmp_path, fails_on="send", fails_times=1, error=SendUnresolved("http_429", retry_after_s=600))
-    respond(daemon.world, daemon.mailbox)
+    with pytest.raises(MailboxUnavailable) as raised:
+        respond(daemon.world, daemon.mailbox)
+    assert raised.value.retry_after_s == 600
     daemon.clock.advance(seconds=500)
     respond(daemon.world, daemon.mailbox)
     assert daemon.mailbox.sent == []
     daemon.clock.advance(seconds=200)
     assert respond(daemon.world, daemon.mailbox) == 2
+
+
+def test_a_retry_after_ends_the_batch_and_not_only_its_own_response(tmp_path):
+    bodies = [a_message("ITK003D", seed=str(n)) for n in range(5)]
+    daemon, *_ = owing(tmp_path, *bodies, fails_on="send", error=SendUnresolved("http_429", retry_after_s=600))
+    with pytest.raises(MailboxUnavailable):
+        respond(daemon.world, daemon.mailbox)
+    assert len(daemon.mailbox.verbs("send")) == 1
+
+
+def test_a_retry_after_of_a_look_up_is_honoured(tmp_path):
+    daemon, _ = owing(tmp_path, fails_on="send", fails_times=1)
+    respond(daemon.world, daemon.mailbox)
+    daemon.mailbox.fails_on, daemon.mailbox.fails_times = ("find_sent",), 2
+    daemon.mailbox.error = MailboxUnavailable("http_429", retry_after_s=600)
+    daemon.clock.advance(minutes=1)
+    with pytest.raises(MailboxUnavailable):
+        respond(daemon.world, daemon.mailbox)
+    daemon.clock.advance(seconds=500)
+    respond(daemon.world, daemon.mailbox)
+    assert len(daemon.mailbox.verbs("find_sent")) == 1
+
+
+def test_a_retry_after_of_tracking_ends_the_turn(tmp_path):
+    daemon, _ = owing(tmp_path)
+    respond(daemon.world, daemon.mailbox)
+    daemon.mailbox.fails_on, daemon.mailbox.error = "track", MailboxUnavailable("http_429", retry_after_s=600)
+    daemon.clock.advance(hours=2)
+    with pytest.raises(MailboxUnavailable):
+        track(daemon.world, daemon.mailbox)
+    assert len(daemon.mailbox.verbs("track")) == 1
+
+
+def test_a_look_up_that_fails_in_a_way_that_nothing_had_expected_holds_up_no_other(tmp_path):
+    daemon, message = owing(tmp_path, fails_on="send", fails_times=1)
+    respond(daemon.world, daemon.mailbox)
+    daemon.mailbox.fails_on, daemon.mailbox.fails_times, daemon.mailbox.error = "find_sent", 2, ValueError()
+    daemon.clock.advance(minutes=1)
+    respond(daemon.world, daemon.mailbox)
+    daemon.clock.advance(minutes=10)
+    respond(daemon.world, daemon.mailbox)
+    assert states(daemon, message) == {"infrastructure": SENT, "business": SENT}
 
 
 # ---------------------------------------------------------------------------------------------- tracking

@@ -22,7 +22,7 @@ def test_six_hundred_messages_are_collected_judged_and_answered_in_one_poll(tmp_
     mailbox = FakeMailbox([a_mesh_message(body) for body in bodies], delivers_to={"X26ABC1": hospital})
     daemon = a_small_daemon(tmp_path, mailbox)
 
-    poll(daemon.collector)
+    poll(daemon.collector, daemon.guard)
     while interpret(daemon.world) + dispatch(daemon.world) + respond(daemon.world, mailbox):
         pass
 

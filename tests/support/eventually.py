@@ -12,9 +12,9 @@ DEADLINE_S = 30.0
 Value = TypeVar("Value")
 
 
-def eventually(what: Callable[[], Value]) -> Value:
+def eventually(what: Callable[[], Value], within_s: float = DEADLINE_S) -> Value:
     """Waits until it is true; returns its value. What is not there yet may raise."""
-    deadline = time.monotonic() + DEADLINE_S
+    deadline = time.monotonic() + within_s
     while time.monotonic() < deadline:
         with contextlib.suppress(FileNotFoundError, IndexError, ValueError):
             if found := what():

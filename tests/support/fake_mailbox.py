@@ -225,7 +225,8 @@ class FakeMailbox:
         self._lose_answer("send", SendUnresolved("timeout"))
         return mesh_message_id
 
-    def find_sent(self, local_id: str) -> str | None:
+    def find_sent(self, local_id: str, *, size: int = 0) -> str | None:
+        del size
         self._note("find_sent", local_id)
         found = self._sent_ids.get(local_id, [])
         if len(found) > 1:

@@ -104,10 +104,11 @@ file = "{self.directory}/patients.csv"
         return None
 
     @contextmanager
-    def running(self) -> Iterator[subprocess.Popen[bytes]]:
-        """The daemon as a process, its log in `daemon.log`; ended with SIGTERM."""
+    def running(self, *, by: Path | None = None) -> Iterator[subprocess.Popen[bytes]]:
+        """The daemon as a process, its log in `daemon.log`; ended with SIGTERM. `by`: a program that starts it otherwise."""
         with (self.directory / "daemon.log").open("ab") as log:
-            command = [*COMMAND, "run", "--config", str(self.config)]
+            command = [*COMMAND, "run", "--config"] if by is None else [sys.executable, str(by)]
+            command.append(str(self.config))
             process = subprocess.Popen(command, stderr=log, stdout=log, env=self._environment())
         try:
             yield process

@@ -19,6 +19,7 @@ from mesh_itk3.handler import Accept, BusinessCode, Context, Declaration, Handle
 from mesh_itk3.ports import Ledger, MessageKey, MessageRecord, ResponseRecord
 from mesh_itk3.registry import Found, Loaded, Registry
 from mesh_itk3.stages.collect import Collector, Walk, collect
+from mesh_itk3.stages.guard import Guard
 from mesh_itk3.stages.world import Practice, World
 from mesh_itk3.workflow_table import shipped
 from support.fake_mailbox import FakeMailbox
@@ -97,6 +98,7 @@ class SmallDaemon:
     handler: ScriptedHandler
     clock: FakeClock
     collector: Collector
+    guard: Guard
     directory: Path
     events: list[Mapping[str, Any]] = field(default_factory=list)
 
@@ -154,7 +156,7 @@ def a_small_daemon(
     )
     collector.setdefault("workers", WORKERS)
     kept = Collector(mailbox=mailbox, ledger=ledger, payloads=payloads, routes=registry, clock=clock, **collector)
-    return SmallDaemon(world, mailbox, handler, clock, kept, directory, _captured())
+    return SmallDaemon(world, mailbox, handler, clock, kept, Guard.restored(PRACTICE, ledger, clock), directory, _captured())
 
 
 def _captured() -> list[Mapping[str, Any]]:

@@ -21,7 +21,7 @@ _NUMBERS = itertools.count()
 async def app(scope: Any, receive: Any, send: Any) -> None:
     """Plain ASGI: everything is handed on as it comes, the pieces of a send are kept on the way."""
     found = _SEND.fullmatch(scope.get("path", "")) if scope.get("method") == "POST" else None
-    if found is None:
+    if found is None or _is_one_of_several(scope["headers"]):
         await sandbox(scope, receive, send)
         return
     head = _head(found["mailbox"], scope["headers"])
@@ -37,6 +37,12 @@ async def app(scope: Any, receive: Any, send: Any) -> None:
         return event
 
     await sandbox(scope, watched, send)
+
+
+def _is_one_of_several(headers: list[tuple[bytes, bytes]]) -> bool:
+    """The first chunk of a message is no message to be judged."""
+    chunks = next((value for name, value in headers if name.lower() == b"mex-chunk-range"), b"1:1")
+    return chunks.strip() != b"1:1"
 
 
 def _head(mailbox_id: str, headers: list[tuple[bytes, bytes]]) -> bytes:

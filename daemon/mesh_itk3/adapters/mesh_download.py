@@ -17,13 +17,11 @@ import requests
 import urllib3.exceptions
 
 from mesh_itk3.adapters.mesh_errors import translated
-from mesh_itk3.adapters.mesh_session import MeshSession
+from mesh_itk3.adapters.mesh_session import MIN_BYTES_PER_S, MeshSession
 from mesh_itk3.ports import MailboxUnavailable, MeshHeaders, TruncatedDownload
 
 BLOCK_BYTES: Final = 256 * 1024
 """Read, and decompressed, at a time: the memory of a download, whatever its size."""
-MIN_BYTES_PER_S: Final = 2048
-"""A connection slower than this, after its first timeout, is a stalled one (a guess: 20 KB in ten seconds)."""
 
 _RANGE: Final = re.compile(r"\s*([0-9]{1,6})\s*:\s*([0-9]{1,6})\s*")
 

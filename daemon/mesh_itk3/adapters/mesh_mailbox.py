@@ -121,13 +121,18 @@ class MeshMailbox:
                 check_chunk_taken(_post(client, outgoing, chunk, number, len(chunks), mesh_message_id))
         return mesh_message_id
 
-    def find_sent(self, local_id: str) -> str | None:
+    def find_sent(self, local_id: str, *, size: int = 0) -> str | None:
         """Asks the tracking by local id of the first API version: the second has none."""
         if "/" in local_id or local_id in ("", ".", ".."):
             # Servers decode %2F before they choose the route: "not found" would say nothing.
             raise LookUpUnsupported("local_id")
-        response = self._session.ask(lambda client: _get_by_local_id(client, local_id))
+        try:
+            response = self._session.ask(lambda client: _get_by_local_id(client, local_id))
+        except MessageGone as error:  # 410: neither "I have it" nor "I never had it"
+            raise LookUpUnsupported(str(error)) from error
         if response.status_code == HTTPStatus.MULTIPLE_CHOICES:
+            if size > self._connection.chunk_bytes:  # each of them may have been cut off between its chunks
+                raise LookUpUnsupported(f"http_{response.status_code}")
             return ""
         if response.status_code in _NOT_SERVED:
             if response.status_code == HTTPStatus.NOT_FOUND and not is_html(response):

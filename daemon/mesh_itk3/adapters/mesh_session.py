@@ -31,6 +31,9 @@ MAX_PAGE_SIZE: Final = 5000
 """What MESH accepts as max_results."""
 MAX_ANSWER_BYTES: Final = 4 * 1024 * 1024
 """Of any answer but a download. A page of 5,000 ids has about 250 KB; the rest is a guess."""
+ANSWER_BLOCK_BYTES: Final = 64 * 1024
+MIN_BYTES_PER_S: Final = 2048
+"""A connection slower than this, after its first timeout, is a stalled one (a guess: 20 KB in ten seconds)."""
 CONNECT_TIMEOUT_S: Final = 10.0
 TRIES: Final = 3
 RETRY_BUDGET_S: Final = 15.0
@@ -136,33 +139,43 @@ class PinnedSession(requests.Session):
         prepared.prepare_auth(self.auth, url)
         adapter = self.get_adapter(url)
         return _checked(
-            adapter.send(prepared, stream=True, timeout=timeout, verify=self.verify or True, proxies={}), stream=stream
+            adapter.send(prepared, stream=True, timeout=timeout, verify=self.verify or True, proxies={}),
+            stream=stream,
+            timeout_s=timeout[-1] if timeout else 0.0,
         )
 
 
-def _checked(response: requests.Response, *, stream: bool) -> requests.Response:
+def _checked(response: requests.Response, *, stream: bool, timeout_s: float) -> requests.Response:
     if response.is_redirect:
         response.close()
         raise MailboxUnavailable("redirect")
     if stream and response.status_code < HTTPStatus.BAD_REQUEST:
         return response
-    response._content = _bounded_body(response)  # noqa: SLF001  what Response.content would do, without a bound
+    response._content = _bounded_body(response, timeout_s)  # noqa: SLF001  what Response.content would do, without a bound
     response._content_consumed = True  # type: ignore[attr-defined]  # noqa: SLF001
     if response.status_code < HTTPStatus.MULTIPLE_CHOICES and is_html(response):
         raise MailboxUnavailable("not_mesh")
     return response
 
 
-def _bounded_body(response: requests.Response) -> bytes:
+def _bounded_body(response: requests.Response, timeout_s: float) -> bytes:
+    """Whole, or MailboxUnavailable: neither without end nor in a trickle that would hold a stage for hours."""
+    body, begun = bytearray(), time.monotonic()
     try:
-        body: bytes = response.raw.read(MAX_ANSWER_BYTES + 1, decode_content=True) or b""
+        while block := response.raw.read1(ANSWER_BLOCK_BYTES, decode_content=True):
+            body += block
+            _check_bounds(len(body), time.monotonic() - begun, timeout_s)
     except BaseException:
         response.close()
         raise
-    if len(body) > MAX_ANSWER_BYTES:
-        response.close()
+    return bytes(body)
+
+
+def _check_bounds(received: int, took_s: float, timeout_s: float) -> None:
+    if received > MAX_ANSWER_BYTES:
         raise MailboxUnavailable("too_large")
-    return body
+    if took_s > timeout_s + received / MIN_BYTES_PER_S:
+        raise MailboxUnavailable("too_slow")
 
 
 def pinned_client(connection: MeshConnection) -> MeshClient:

@@ -17,7 +17,7 @@ from mesh_itk3.commands.opened import existing_ledger, read_settings
 from mesh_itk3.commands.owed import UNFINISHED, is_unfinished, unfinished_since
 from mesh_itk3.commands.rows import response_row
 from mesh_itk3.lifecycle import ResponseState, State
-from mesh_itk3.ports import Ledger, MailboxState, MessageKey, MessageRecord, Overview, ResponseRecord, StorageFailed
+from mesh_itk3.ports import Kind, Ledger, MailboxState, MessageKey, MessageRecord, Overview, ResponseRecord, StorageFailed
 from mesh_itk3.reasons import Reason
 from mesh_itk3.registry import Found, Registry, registry_of
 from mesh_itk3.settings import Settings
@@ -74,6 +74,8 @@ def _mailbox(settings: Settings, state: MailboxState, overview: Overview) -> dic
         "last_success_at": instant(state.last_success_at),
         "failures": state.failures,
         "reason": state.reason,
+        "is_unavailable": _is_unavailable(state),
+        "unavailable_since": instant(state.last_success_at) if _is_unavailable(state) else None,
         "messages": {one.value: n for (mailbox_id, one), n in overview.messages.items() if mailbox_id == state.mailbox_id},
         "responses": {one.value: n for (mailbox_id, one), n in overview.responses.items() if mailbox_id == state.mailbox_id},
     }
@@ -86,6 +88,11 @@ def _storage(settings: Settings, name: str, directory: Path) -> dict[str, Any]:
         free = None
     problem = problem_of(directory, settings.limits.free_bytes_min)
     return {"kept": name, "directory": str(directory), "free_bytes": free, "problem": problem}
+
+
+def _is_unavailable(state: MailboxState) -> bool:
+    """Whether it is MESH that fails, and not the disk."""
+    return state.failures > 0 and state.reason != Reason.STORAGE_FAILED
 
 
 def _totals(counts: Mapping[tuple[str, Any], int]) -> dict[str, int]:
@@ -131,7 +138,12 @@ def _abandoned(record: MessageRecord) -> dict[str, Any]:
 
 
 def _unmatched(answer: MessageRecord) -> dict[str, Any]:
-    return {**_key(answer.key), "response_code": answer.response_code, "reason": answer.reason}
+    return {
+        **_key(answer.key),
+        "kind": answer.kind.value,
+        "response_code": answer.response_code,
+        "reason": answer.reason,
+    }
 
 
 def _failed(response: ResponseRecord) -> dict[str, Any]:
@@ -201,7 +213,8 @@ def _handler_cells(handler: Mapping[str, Any]) -> Sequence[str]:
 def _needs(document: Mapping[str, Any]) -> Iterator[str]:
     """What a person has to do, or that there is nothing."""
     waiting, parked = document["awaiting_decision"], document["parked"]
-    lines = list(_refused_by_disk(document))
+    away = [_said_of_unavailable(mailbox) for mailbox in document["mailboxes"] if mailbox["is_unavailable"]]
+    lines = [*_refused_by_disk(document), *away]
     if waiting["count"]:
         lines.append(f"for a person: {counted(waiting['count'], 'message')}, the oldest since {_age(waiting['oldest_age_s'])}")
         if overdue := document["overdue_decisions"]:
@@ -233,6 +246,15 @@ def _refused_by_disk(document: Mapping[str, Any]) -> Iterator[str]:
         yield "    free space or repair the disk; all goes on by itself"
 
 
+def _said_of_unavailable(mailbox: Mapping[str, Any]) -> str:
+    """Its breaker is open, or half open. It closes by itself; a person may have to see why MESH does not answer."""
+    since = _seconds(mailbox["unavailable_since"])
+    return (
+        f"mailbox {mailbox['mailbox_id']}: MESH does not answer, or refuses ({mailbox['reason']});"
+        f" last well {since}; asked again at growing intervals, a quarter of an hour at most"
+    )
+
+
 def _unseen(document: Mapping[str, Any]) -> Iterator[str]:
     """What stands until somebody says that they have seen it."""
     stands = [
@@ -255,6 +277,8 @@ def _unseen(document: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _said_of_unmatched(one: Mapping[str, Any]) -> str:
+    if one["kind"] == Kind.REPORT.value:
+        return f"report on something undelivered that nothing here has sent: {_named(one)}"
     if one["response_code"] is None:
         return f"no response that can be read, on a response workflow: {_named(one)}"
     return f"negative response {one['response_code']} to nothing that we sent: {_named(one)}"

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import gzip
-from dataclasses import dataclass, replace
-from typing import ClassVar
+import json
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from typing import ClassVar, Literal
 
 HTML = b"<!DOCTYPE html><html><body>Service temporarily unavailable</body></html>"
 
@@ -28,10 +30,24 @@ class Answer:
         return replace(self, headers=kept if value is None else (*kept, (name, value)))
 
 
+FORBIDDEN = Answer(
+    403,
+    (("Content-Type", "application/json"),),
+    b'{"detail":[{"event":"","code":"","msg":"Invalid Authentication Token"}]}',
+)
+
+
 class Fault:
     """What goes wrong: before MESH has seen the call (`reaches_mesh` is False), or with its answer."""
 
     reaches_mesh: ClassVar[bool] = True
+    line: ClassVar[Literal["refusing", "server expired", "client expired"] | None] = None
+    """What becomes of the whole line to MESH with this call, until it is healed."""
+
+    def concerns(self, token: str) -> bool:
+        """Whether it befalls a call with this Authorization header."""
+        del token
+        return True
 
     def spoil(self, answer: Answer) -> Answer | None:
         """The answer that goes back; None drops the connection. Without MESH's answer it gets an empty 200."""
@@ -46,6 +62,27 @@ class DropBefore(Fault):
 
     def spoil(self, answer: Answer) -> None:
         del answer
+
+
+@dataclass(frozen=True)
+class Refused(DropBefore):
+    """Nobody listens any more: this connection is reset, the next ones are refused."""
+
+    line = "refusing"
+
+
+@dataclass(frozen=True)
+class ServerExpired(DropBefore):
+    """MESH's certificate is past: this connection is reset, the next ones show it. Only over TLS."""
+
+    line = "server expired"
+
+
+@dataclass(frozen=True)
+class ClientExpired(DropBefore):
+    """MESH notices that our certificate is past: this connection is reset, the next ones are refused. Only over TLS."""
+
+    line = "client expired"
 
 
 @dataclass(frozen=True)
@@ -73,6 +110,44 @@ class Status(Fault):
         return Answer(self.status, tuple((name, value) for name, value in extra.items() if value), self.body)
 
 
+@dataclass(frozen=True)
+class Late(DropBefore):
+    """The connection is reset, and the call is still on its way: MESH does it when the proxy is told to `release`."""
+
+
+@dataclass(frozen=True)
+class Held(Fault):
+    """MESH gets the call only when the proxy is told to `release`; the caller waits meanwhile."""
+
+    def spoil(self, answer: Answer) -> Answer:
+        return answer
+
+
+@dataclass(frozen=True)
+class ReplayRefused(Fault):
+    """Something on the way repeats the call. MESH has done it once; what comes back is its refusal of the same token."""
+
+    def spoil(self, answer: Answer) -> Answer:
+        del answer
+        return FORBIDDEN
+
+
+@dataclass(frozen=True)
+class ClockSkew(Fault):
+    """MESH's clock and ours differ by so much: it refuses tokens whose time is more than two hours away from its own."""
+
+    by: timedelta
+    reaches_mesh: ClassVar[bool] = False
+
+    def concerns(self, token: str) -> bool:
+        at = datetime.strptime(token.split(":")[3], "%Y%m%d%H%M").replace(tzinfo=UTC)
+        return abs(datetime.now(UTC) + self.by - at) > timedelta(hours=2)
+
+    def spoil(self, answer: Answer) -> Answer:
+        del answer
+        return FORBIDDEN
+
+
 def html(status: int = 200) -> Status:
     """A page of some gateway in place of MESH's answer."""
     return Status(status, HTML, media_type="text/html; charset=utf-8")
@@ -86,6 +161,17 @@ class Cut(Fault):
 
     def spoil(self, answer: Answer) -> Answer:
         return replace(answer, cut_at=self.after_bytes)
+
+
+@dataclass(frozen=True)
+class CutGzip(Fault):
+    """The body compressed; the connection drops before so many of its last bytes."""
+
+    missing_bytes: int = 9
+
+    def spoil(self, answer: Answer) -> Answer:
+        body = _gzipped(answer)
+        return replace(answer, body=body, cut_at=len(body) - self.missing_bytes).with_header("Content-Encoding", "gzip")
 
 
 @dataclass(frozen=True)
@@ -159,6 +245,18 @@ class OtherStatus(Fault):
 
     def spoil(self, answer: Answer) -> Answer:
         return replace(answer, status=self.status)
+
+
+@dataclass(frozen=True)
+class ListedAgain(Fault):
+    """A listing names each message twice, and again what it has named before, acknowledged or not."""
+
+    named: list[str] = field(default_factory=list)
+
+    def spoil(self, answer: Answer) -> Answer:
+        listing = json.loads(answer.body)
+        self.named.extend(one for one in listing["messages"] if one not in self.named)
+        return replace(answer, body=json.dumps(listing | {"messages": [*self.named, *self.named]}).encode())
 
 
 @dataclass(frozen=True)

@@ -10,15 +10,19 @@ from __future__ import annotations
 import http.client
 import re
 import socket
+import ssl
 import struct
 import threading
 from collections import Counter, defaultdict
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from mesh_itk3.simulator.faults import Answer, Fault
+from mesh_itk3.simulator.faults import FORBIDDEN, Answer, Fault, Held, Late
 
 VERBS = ("handshake", "list", "open", "chunk", "acknowledge", "send", "send_chunk", "track", "find_sent")
 _ROUTES = (
@@ -39,11 +43,21 @@ def verb_of(method: str, path: str) -> str:
     return next((verb for verb, m, route in _ROUTES if m == method and route.fullmatch(path)), "other")
 
 
+@dataclass(frozen=True)
+class Tls:
+    """Files of certificate and key with which the proxy shows itself, and the authority by which it knows its callers."""
+
+    server: Path
+    expired_server: Path
+    callers: Path
+
+
 @dataclass
 class _Planned:
     fault: Fault
     first: int
     last: float
+    about: str
 
 
 @dataclass
@@ -53,54 +67,139 @@ class FaultyMesh:
     target: str
     counts: Counter[str] = field(default_factory=Counter)
     """Calls seen by verb, those that failed too."""
+    paths: Counter[str] = field(default_factory=Counter)
+    """The same by verb and path."""
     tokens: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
     """The Authorization headers seen, by verb."""
     connections: int = 0
+    refuses_replays: bool = False
+    """As MESH does, and the sandbox does not: a token that it has seen is refused with 403."""
+    replays: int = 0
+    """So many calls carried a token that MESH had seen."""
+    tls: Tls | None = None
+    """None: plain HTTP."""
+    before: Callable[[str, str], None] = lambda *_: None
+    """Called with each call's verb and path before MESH sees it."""
 
     def __post_init__(self) -> None:
         self._planned: dict[str, list[_Planned]] = defaultdict(list)
         self._lock = threading.Lock()
         self._stopped = threading.Event()
+        self._released = threading.Event()
+        self._seen: set[str] = set()
+        self._late: list[Callable[[], Answer]] = []
+        self.line: str | None = None
+        self._context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER) if self.tls else None
         proxy = self
 
         class Handler(_Handler):
             mesh = proxy
 
-        self._server = _Server(("127.0.0.1", 0), Handler)
-        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.01,), daemon=True)
+        self._handler = Handler
+        self._listen(0)
+        self._port = self._server.server_port
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self._server.server_port}"
+        return f"http{'s' if self.tls else ''}://127.0.0.1:{self._port}"
 
     def start(self) -> None:
         self._thread.start()
 
     def stop(self) -> None:
         self._stopped.set()
+        self._released.set()
+        self._stop_listening()
+
+    def _listen(self, port: int) -> None:
+        self._server = _Server(("127.0.0.1", port), self._handler)
+        if self._context is not None and self.tls is not None:
+            self._context.load_cert_chain(self.tls.server)
+            self._context.load_verify_locations(self.tls.callers)
+            # Each connection's own thread shakes hands: a caller that refuses must not stop the others.
+            self._server.socket = self._context.wrap_socket(
+                self._server.socket, server_side=True, do_handshake_on_connect=False
+            )
+        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.01,), daemon=True)
+
+    def _stop_listening(self) -> None:
         self._server.shutdown()
         self._server.server_close()
         self._thread.join(10)
 
-    def fail(self, verb: str, fault: Fault, *, on: int = 1, times: float = 1) -> None:
-        """The `on`-th call of this verb from now on fails, and the `times - 1` after it (`float("inf")`: all)."""
+    def _break_line(self, how: str) -> None:
+        with self._lock:
+            if self.line is not None:
+                return
+            self.line = how
+        if how == "refusing":
+            self._stop_listening()
+        elif self._context is not None and self.tls is not None:
+            if how == "server expired":
+                self._context.load_cert_chain(self.tls.expired_server)
+            else:
+                self._context.verify_mode = ssl.CERT_REQUIRED
+
+    def release(self) -> list[Answer]:
+        """What was held goes on to MESH, and what was late arrives there: MESH's answers to the late ones."""
+        self._released.set()
+        with self._lock:
+            late, self._late = self._late, []
+        return [forward() for forward in late]
+
+    def fail(self, verb: str, fault: Fault, *, on: int = 1, times: float = 1, about: str = "") -> None:
+        """The `on`-th call of this verb from now on fails, and the `times - 1` after it (`float("inf")`: all),
+        of those whose path has `about` in it.
+        """
         if verb not in VERBS:
             raise ValueError(verb)
         with self._lock:
             first = self.counts[verb] + on
-            self._planned[verb].append(_Planned(fault, first, first + times - 1))
+            self._planned[verb].append(_Planned(fault, first, first + times - 1, about))
 
     def heal(self) -> None:
         """Nothing fails any more."""
         with self._lock:
             self._planned.clear()
+            line, self.line = self.line, None
+        if line == "refusing":
+            self._listen(self._port)
+            self._thread.start()
+        elif self._context is not None and self.tls is not None:
+            self._context.verify_mode = ssl.CERT_NONE
+            self._context.load_cert_chain(self.tls.server)
 
-    def fault_for(self, verb: str, token: str) -> Fault | None:
+    def fault_for(self, verb: str, path: str, token: str) -> Fault | None:
         with self._lock:
             self.counts[verb] += 1
+            self.paths[f"{verb} {path}"] += 1
             self.tokens[verb].append(token)
             count = self.counts[verb]
-            return next((plan.fault for plan in self._planned[verb] if plan.first <= count <= plan.last), None)
+            return next(
+                (
+                    plan.fault
+                    for plan in self._planned[verb]
+                    if plan.first <= count <= plan.last and plan.about in path and plan.fault.concerns(token)
+                ),
+                None,
+            )
+
+    def is_replay(self, token: str) -> bool:
+        """Whether MESH has seen this token; it has now."""
+        nonce = ":".join(token.split(":")[1:3])
+        with self._lock:
+            is_known = nonce in self._seen
+            self._seen.add(nonce)
+            self.replays += is_known
+            return is_known and self.refuses_replays
+
+    def hold(self, fault: Fault, forward: Callable[[], Answer]) -> None:
+        """Waits with it, or remembers it, as the fault says."""
+        if isinstance(fault, Held):
+            self._released.wait(60)
+        if isinstance(fault, Late):
+            with self._lock:
+                self._late.append(forward)
 
     def wait_stopped(self, at_most_s: float = 60.0) -> bool:
         return self._stopped.wait(at_most_s)
@@ -126,8 +225,16 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _handle(self) -> None:
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-        fault = self.mesh.fault_for(verb_of(self.command, self.path), self.headers.get("Authorization", ""))
-        answer = self._forward(body) if fault is None or fault.reaches_mesh else Answer(200, (), b"")
+        if self.mesh.line is not None:  # a connection from before
+            self._reset()
+            return
+        verb = verb_of(self.command, self.path)
+        fault = self.mesh.fault_for(verb, self.path, self.headers.get("Authorization", ""))
+        if fault is not None:
+            self.mesh.hold(fault, partial(self._forward, verb, body))
+            if fault.line is not None:
+                self.mesh._break_line(fault.line)  # noqa: SLF001  two halves of one thing
+        answer = self._forward(verb, body) if fault is None or fault.reaches_mesh else Answer(200, (), b"")
         spoiled = answer if fault is None else fault.spoil(answer)
         if spoiled is None:
             self._reset()
@@ -136,7 +243,10 @@ class _Handler(BaseHTTPRequestHandler):
 
     do_GET = do_POST = do_PUT = do_DELETE = do_HEAD = _handle  # noqa: N815
 
-    def _forward(self, body: bytes) -> Answer:
+    def _forward(self, verb: str, body: bytes) -> Answer:
+        if self.mesh.is_replay(self.headers.get("Authorization", "")):
+            return FORBIDDEN
+        self.mesh.before(verb, self.path)
         connection = http.client.HTTPConnection(urlsplit(self.mesh.target).netloc, timeout=60)
         try:
             headers = {name: value for name, value in self.headers.items() if name.lower() not in ("host", "connection")}

@@ -34,6 +34,7 @@ from mesh_itk3.retry import Park, after_failed_attempt
 from mesh_itk3.stages.world import World
 
 WAIT_FOR_DISK = timedelta(minutes=1)
+WAIT_FOR_HANDLER = timedelta(minutes=1)
 COMMIT_EVERY_S = 0.05
 """What is finished is committed at least this often: its answers go out while the next are worked on. Measured: a longer time
 lets those who send run dry, a shorter one costs commits."""
@@ -205,6 +206,21 @@ def later(
         entry=Entry(at=now, stage=stage, outcome=outcome, reason=reason, attempt=attempts),
     )
     return Outcome(step)
+
+
+def waits_for_handler(
+    world: World, record: MessageRecord, stage: str, reason: str, *, handler: str | None = None
+) -> Outcome[Step]:
+    """Its handler is not there: it waits for it, uncounted. Said once for each handler, however many wait and however often
+    they are looked at: `mesh-itk3 owed` lists them.
+    """
+    outcome = later(world, record, stage, Reason.HANDLER_GONE, WAIT_FOR_HANDLER, attempts=record.attempts)
+    about = (handler or record.workflow_id, reason)
+    if about in world.waited_for:
+        return outcome
+    world.waited_for.add(about)
+    said = {**ids(record), "handler": handler, "stage": stage, "outcome": "waits", "state": record.state, "reason": reason}
+    return Outcome(outcome.step, ((events.HANDLER_UNAVAILABLE, said),))
 
 
 def park(world: World, record: MessageRecord, stage: str, reason: str, *, attempts: int | None = None) -> Outcome[Step]:

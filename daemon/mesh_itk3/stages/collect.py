@@ -162,7 +162,11 @@ def _count_failure(walk: Walk, error: Exception, said: dict[str, str]) -> None:
     event = events.COLLECT_TRUNCATED if isinstance(error, TruncatedDownload) else events.COLLECT_FAILED
     events.emit(event, **said, reason=getattr(error, "reason", None), error_type=type(error).__name__)
     walk.count("failures")
-    if isinstance(error, MailboxUnavailable) and error.reason in FAULTS_OF_MESH:
+    if not isinstance(error, MailboxUnavailable):
+        return
+    if error.retry_after_s is not None:  # MESH asks to be left in peace: that is about every message
+        raise error
+    if error.reason in FAULTS_OF_MESH:
         walk.count("faults_in_a_row")
         if walk.faults_in_a_row >= MAX_FAULTS_IN_A_ROW:
             raise error
@@ -244,8 +248,14 @@ def _belonging(routes: Routes, workflow_id: str) -> Literal["ours", "unavailable
 
 
 def _leave_unavailable(c: Collector, mesh_message_id: str, workflow_id: str) -> str:
-    """Ours, but its handler cannot work now: it stays in MESH, unread, until the handler can."""
+    """Ours, but its handler cannot work now: it stays in MESH, unread, until the handler can. Said once for a workflow: what
+    is installed changes with a restart or a reload, which begin with a new collector.
+    """
     c.left[mesh_message_id] = workflow_id
+    about = (workflow_id, c.routes.unavailable(workflow_id))
+    if about in c.waited_for:
+        return "left"
+    c.waited_for.add(about)
     events.emit(
         events.HANDLER_UNAVAILABLE,
         mailbox_id=c.mailbox.mailbox_id,

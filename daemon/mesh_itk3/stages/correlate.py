@@ -91,7 +91,8 @@ def _report(world: World, record: MessageRecord) -> Found:
     """A REPORT has no body: it names the failed message by MESH id and local id."""
     ours = _ours(world, record, mesh_message_id=record.linked_message_id) or _ours(world, record, local_id=record.local_id)
     if ours is None:
-        return Found(None, Reason.ANSWERS_NOTHING)
+        is_left = world.practices[record.key.mailbox_id].leaves_uncorrelated  # to somebody else, who finds it in MESH
+        return Found(None, Reason.ANSWERS_NOTHING, unmatched=None if is_left else events.REPORT_UNMATCHED)
     return Found(ours, Reason.ANSWERS_OURS, fault=Reason.REPORTED_UNDELIVERED, status_code=_status_code(world, record))
 
 

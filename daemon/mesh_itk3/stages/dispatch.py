@@ -18,13 +18,22 @@ from mesh_itk3.ports import Changes, Entry, Kind, MessageRecord, NewResponse, Ro
 from mesh_itk3.reasons import Reason
 from mesh_itk3.retry import MAX_ATTEMPTS
 from mesh_itk3.stages import answer
-from mesh_itk3.stages.attempt import Outcome, failed_attempt, ids, later, milliseconds, park, take, work_through
+from mesh_itk3.stages.attempt import (
+    Outcome,
+    failed_attempt,
+    ids,
+    later,
+    milliseconds,
+    park,
+    take,
+    waits_for_handler,
+    work_through,
+)
 from mesh_itk3.stages.decide import CONFIGURATION
 from mesh_itk3.stages.read import message_for_handler, read
 from mesh_itk3.stages.world import World
 
 STAGE = "dispatch"
-WAIT_FOR_HANDLER = timedelta(minutes=1)
 MAX_WAIT = timedelta(days=1)
 LONGEST_RUN_S = 2.0
 """A guess: the other stages wait for their turn meanwhile. A handler that takes longer over one message keeps them waiting
@@ -55,10 +64,7 @@ def _dispatch_one(world: World, record: MessageRecord) -> Outcome[Step]:
     started = world.clock.monotonic()
     routed = world.routes.by_name(record.handler) if record.handler else None
     if routed is None:
-        outcome = later(world, record, STAGE, Reason.HANDLER_GONE, WAIT_FOR_HANDLER, attempts=record.attempts)
-        waits = {"stage": STAGE, "outcome": "waits", "state": record.state, "reason": Reason.HANDLER_GONE}
-        said = {**ids(record), "handler": record.handler, **waits}
-        return Outcome(outcome.step, ((events.HANDLER_UNAVAILABLE, said),))
+        return waits_for_handler(world, record, STAGE, Reason.HANDLER_GONE, handler=record.handler)
     reading, raw = read(world, record)
     message = message_for_handler(world, record, reading, raw, record.warnings)
     try:

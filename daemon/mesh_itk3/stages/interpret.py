@@ -6,7 +6,6 @@ import hashlib
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from datetime import timedelta
 from functools import partial
 from typing import Any
 
@@ -22,13 +21,12 @@ from mesh_itk3.lifecycle import Move, State, state_after
 from mesh_itk3.ports import Changes, Entry, Kind, MessageRecord, NewResponse, Routed, Step
 from mesh_itk3.reasons import Reason
 from mesh_itk3.stages import answer
-from mesh_itk3.stages.attempt import Outcome, Said, id_for_ledger, ids, later, milliseconds, take, work_through
+from mesh_itk3.stages.attempt import Outcome, Said, id_for_ledger, ids, milliseconds, take, waits_for_handler, work_through
 from mesh_itk3.stages.facts import facts, have_same_bytes
 from mesh_itk3.stages.read import keep, message_for_handler, read
 from mesh_itk3.stages.world import World
 
 STAGE = "interpret"
-WAIT_FOR_HANDLER = timedelta(minutes=1)
 
 
 @dataclass(slots=True)
@@ -225,10 +223,8 @@ def _hand_to_correlate(world: World, record: MessageRecord) -> Outcome[Step]:
 
 def _wait_for_handler(world: World, record: MessageRecord) -> Outcome[Step]:
     """Its handler was switched off after it had been collected: it waits, uncounted."""
-    outcome = later(world, record, STAGE, Reason.HANDLER_GONE, WAIT_FOR_HANDLER, attempts=record.attempts)
     reason = world.routes.unavailable(record.workflow_id) or Reason.HANDLER_GONE
-    said = {**ids(record), "stage": STAGE, "outcome": "waits", "state": record.state, "reason": reason}
-    return Outcome(outcome.step, ((events.HANDLER_UNAVAILABLE, said),))
+    return waits_for_handler(world, record, STAGE, reason)
 
 
 def _said(world: World, record: MessageRecord, reading: Reading, verdict: Verdict, step: Step, started: float) -> Said:

@@ -18,6 +18,7 @@ from typing import Final
 from mesh_itk3 import events
 from mesh_itk3.lifecycle import ResponseState
 from mesh_itk3.ports import (
+    CertificateUnusable,
     CredentialsRejected,
     Entry,
     LedgerUnavailable,
@@ -33,7 +34,7 @@ from mesh_itk3.ports import (
     SendUnresolved,
 )
 from mesh_itk3.reasons import Reason
-from mesh_itk3.retry import delay_s, may_resend_unresolved
+from mesh_itk3.retry import ATTEMPTS, may_resend_unresolved
 from mesh_itk3.stages.at_once import work_at_once
 from mesh_itk3.stages.attempt import Outcome, commit, mesh_code, milliseconds, response_ids
 from mesh_itk3.stages.world import World
@@ -53,16 +54,27 @@ class Sending:
     sent: set[tuple[str, str]] = field(default_factory=set)
     """MESH ids of the messages whose infrastructure response went out in this batch."""
     untouched: list[ResponseRecord] = field(default_factory=list)
+    doubtful: set[str] = field(default_factory=set)
+    """Local ids of those that MESH refused with our credentials: probably not taken, and not certainly."""
+    most_unresolved: int = MAX_UNRESOLVED_IN_A_ROW
     unresolved_in_a_row: int = 0
+    reason: str = Reason.SEND_UNRESOLVED
+    """Of the last one without an answer."""
+    retry_after_s: float | None = None
+    """MESH has asked to be left in peace so long."""
     is_over: bool = False
     """Nobody begins another."""
 
 
-def respond(world: World, mailbox: Mailbox, *, limit: int = 50, workers: int = 1) -> int:
+def respond(
+    world: World, mailbox: Mailbox, *, limit: int = 50, workers: int = 1, most_unresolved: int = MAX_UNRESOLVED_IN_A_ROW
+) -> int:
     """Sends up to `limit` owed responses of one mailbox, `workers` at a time; how many went out. Raises
-    CredentialsRejected, MailboxUnavailable when MESH is ill; what was sent until then is recorded.
+    CredentialsRejected, MailboxUnavailable when MESH is ill (it has left `most_unresolved` in a row without an answer) or asks
+    to be left in peace; what was sent until then is recorded.
     """
-    batch = Sending(_by_message(world.ledger.claim_responses(mailbox.mailbox_id, world.clock.now(), limit)))
+    waiting = _by_message(world.ledger.claim_responses(mailbox.mailbox_id, world.clock.now(), limit))
+    batch = Sending(waiting, most_unresolved=most_unresolved)
     try:
         work_at_once(min(workers, len(batch.waiting)) or 1, STAGE, partial(_send_in_turn, world, mailbox, batch))
     finally:
@@ -99,14 +111,15 @@ def _send_of_one_message(world: World, mailbox: Mailbox, batch: Sending, records
         _send_one(world, mailbox, batch, records[0])
         records.pop(0)
         world.progress()
-        if batch.unresolved_in_a_row >= MAX_UNRESOLVED_IN_A_ROW:
-            raise MailboxUnavailable(Reason.SEND_UNRESOLVED)
+        if batch.unresolved_in_a_row >= batch.most_unresolved or batch.retry_after_s is not None:
+            raise MailboxUnavailable(batch.reason, retry_after_s=batch.retry_after_s)
 
 
 def _record(world: World, batch: Sending) -> None:
     """Whatever happened: what was sent is recorded, and what was not tried waits as it was."""
     for record in [*batch.untouched, *chain.from_iterable(batch.waiting)]:
-        batch.outcomes.append(_put_off(world, record, Reason.MAILBOX_UNAVAILABLE, was_tried=False))
+        is_doubtful = record.local_id in batch.doubtful
+        batch.outcomes.append(_put_off(world, record, Reason.MAILBOX_UNAVAILABLE, was_tried=False, is_doubtful=is_doubtful))
     commit(world.ledger.apply_responses, batch.outcomes)
 
 
@@ -118,15 +131,22 @@ def _send_one(world: World, mailbox: Mailbox, batch: Sending, record: ResponseRe
         batch.outcomes.append(_put_off(world, record, None, was_tried=False))
         return
     started = world.clock.monotonic()
-    if record.unresolved_since is not None and not _is_to_be_sent_again(world, mailbox, batch, record, started):
-        return
     try:
+        if record.unresolved_since is not None and not _is_to_be_sent_again(world, mailbox, batch, record, started):
+            return
         mesh_message_id = mailbox.send(_outgoing(record))
     except SendRefused as refused:
         _refused(world, batch, record, refused)
     except SendUnresolved as unresolved:
         _unresolved(world, batch, record, unresolved)
-    except (CredentialsRejected, LedgerUnavailable):
+    except CertificateUnusable:  # MESH was not asked
+        raise
+    except CredentialsRejected:
+        # Whoever repeats a call on the way repeats its token too: MESH takes the first and refuses the second, and we see the
+        # refusal. So it is looked up before it is sent again.
+        batch.doubtful.add(record.local_id)
+        raise
+    except LedgerUnavailable:
         raise
     except Exception as error:  # noqa: BLE001 - the per-message loop; MESH may have taken it, so it is looked up
         _unresolved(world, batch, record, SendUnresolved(type(error).__name__))
@@ -148,14 +168,15 @@ def _is_to_be_sent_again(world: World, mailbox: Mailbox, batch: Sending, record:
     identical bytes go out again: a doubled response is harmless, a missing one is not.
     """
     try:
-        mesh_message_id = mailbox.find_sent(record.local_id)
+        mesh_message_id = mailbox.find_sent(record.local_id, size=len(record.body))
     except (MailboxUnavailable, LookUpUnsupported) as error:
         since = record.unresolved_since or world.clock.now()
         if may_resend_unresolved(since, world.clock.now()):
             return True
-        batch.outcomes.append(_put_off(world, record, Reason.SEND_UNRESOLVED, was_tried=True))
+        retry_after_s = error.retry_after_s if isinstance(error, MailboxUnavailable) else None
+        batch.outcomes.append(_put_off(world, record, Reason.SEND_UNRESOLVED, was_tried=True, at_least_s=retry_after_s))
         if isinstance(error, MailboxUnavailable):
-            batch.unresolved_in_a_row += 1
+            _count_unresolved(batch, error)
         return False
     if mesh_message_id is None:
         return True
@@ -219,12 +240,18 @@ def _refused(world: World, batch: Sending, record: ResponseRecord, refused: Send
 
 
 def _unresolved(world: World, batch: Sending, record: ResponseRecord, unresolved: SendUnresolved) -> None:
-    batch.unresolved_in_a_row += 1
+    _count_unresolved(batch, unresolved)
     put_off = _put_off(
         world, record, Reason.SEND_UNRESOLVED, was_tried=True, at_least_s=unresolved.retry_after_s, outcome="unresolved"
     )
     said = {**response_ids(record, STAGE), "outcome": "unresolved", "reason": unresolved.reason, "attempt": record.attempts + 1}
     batch.outcomes.append(Outcome(put_off.step, ((events.RESPONSE_UNRESOLVED, said),)))
+
+
+def _count_unresolved(batch: Sending, fault: SendUnresolved | MailboxUnavailable) -> None:
+    batch.unresolved_in_a_row += 1
+    batch.reason = fault.reason
+    batch.retry_after_s = fault.retry_after_s or batch.retry_after_s
 
 
 def _put_off(
@@ -233,17 +260,20 @@ def _put_off(
     reason: Reason | None,
     *,
     was_tried: bool,
+    is_doubtful: bool = False,
     at_least_s: float | None = None,
     outcome: str | None = None,
 ) -> Outcome[ResponseStep]:
-    """Still owed, later. What was not tried keeps its history: it is not unresolved."""
+    """Still owed, later. What was not tried keeps its history: it is not unresolved, unless
+    it is doubtful.
+    """
     now = world.clock.now()
     attempts = record.attempts + (1 if was_tried else 0)
-    waits = max(at_least_s or 0.0, delay_s(max(attempts, 1), jitter=random.random())) if reason else 0.0
+    waits = ATTEMPTS.delay_s(max(attempts, 1), jitter=random.random(), at_least_s=at_least_s) if reason else 0.0
     changes = ResponseChanges(
         attempts=attempts,
         due_at=now + timedelta(seconds=waits) if waits else None,
-        unresolved_since=(record.unresolved_since or now) if was_tried else record.unresolved_since,
+        unresolved_since=(record.unresolved_since or now) if was_tried or is_doubtful else record.unresolved_since,
         reason=reason,
     )
     entry = Entry(at=now, stage=STAGE, outcome=outcome, reason=reason, attempt=attempts) if outcome else None

@@ -161,13 +161,17 @@ def _acknowledge_taken(c: Collector, walk: Walk, each: Taken) -> None:
 
 
 def acknowledge(c: Collector, walk: Walk, key: MessageKey) -> None:
-    """A failing acknowledge holds up nothing: MESH lists the message again and the next walk repeats it."""
+    """A failing acknowledge holds up nothing: MESH lists the message again and the next walk repeats it. Raises
+    MailboxUnavailable where MESH asks to be left in peace for a while.
+    """
     try:
         c.mailbox.acknowledge(key.mesh_message_id)
     except MailboxUnavailable as error:
         said = {"mailbox_id": key.mailbox_id, "mesh_message_id": key.mesh_message_id, "stage": STAGE}
         walk.count("failures")
         events.emit(events.COLLECT_FAILED, **said, outcome="not_acknowledged", reason=error.reason)
+        if error.retry_after_s is not None:  # MESH asks to be left in peace
+            raise
         return
     walk.succeed()
     # In batches: losing this note in a crash costs nothing, since an acknowledged message is not listed again.

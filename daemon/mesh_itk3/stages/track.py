@@ -29,8 +29,8 @@ FAILURES_IN_A_ROW: Final = 3
 
 def track(world: World, mailbox: Mailbox, *, limit: int = 50) -> int:
     """Asks MESH what became of responses sent some time ago; of how many it has answered. Raises CredentialsRejected, and
-    MailboxUnavailable where MESH answers nothing or fails several times in a row: one response that it cannot tell of
-    holds up no other.
+    MailboxUnavailable where MESH answers nothing, fails several times in a row or asks to be left in peace: one response
+    that it cannot tell of holds up no other.
     """
     now = world.clock.now()
     answered = in_a_row = 0
@@ -39,7 +39,7 @@ def track(world: World, mailbox: Mailbox, *, limit: int = 50) -> int:
         failure = _ask(world, mailbox, record, now)
         answered, in_a_row = (answered + 1, 0) if failure is None else (answered, in_a_row + 1)
         world.progress()
-        if failure is not None and in_a_row >= FAILURES_IN_A_ROW:
+        if failure is not None and (in_a_row >= FAILURES_IN_A_ROW or failure.retry_after_s is not None):
             raise failure
     if failure is not None and not answered:
         raise failure

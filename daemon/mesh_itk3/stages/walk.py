@@ -48,6 +48,8 @@ class Collector:
     is_spool_failing: bool = False
     lock: Lock = field(default_factory=Lock)
     """Held while `is_spool_failing` changes: several workers share a collector."""
+    waited_for: set[tuple[str, str | None]] = field(default_factory=set)
+    """Workflows whose handler cannot work, and why: that has been said."""
     failed: set[str] = field(default_factory=set)
     """Ids that could not be fetched at the last try. They come last in a walk: a slow one delays no other."""
 

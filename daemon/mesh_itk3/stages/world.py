@@ -73,6 +73,9 @@ class World:
     """Asked between messages: what is claimed and not begun is given back."""
     readings: Readings = field(default_factory=Readings)
     refusals: Refusals = field(default_factory=Refusals)
+    waited_for: set[tuple[str | None, str]] = field(default_factory=set)
+    """Handler or workflow, and reason: that messages wait for it has been said. What is installed changes with a restart or a
+    reload, which begin with a new world."""
     unreleased: set[MessageKey] = field(default_factory=set)
     """Claimed messages that could not be given back when the ledger failed."""
 

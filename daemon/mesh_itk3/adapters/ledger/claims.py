@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from itertools import chain, zip_longest
 from typing import Any
@@ -44,13 +44,11 @@ def unclaim(connection: Connection, keys: Sequence[MessageKey]) -> None:
     connection.execute(statement, [this_message(key) for key in keys])
 
 
-def recover(connection: Connection, mailbox_ids: Sequence[str], now: datetime) -> int:
+def recover(connection: Connection, mailbox_ids: Sequence[str], now: datetime) -> list[MessageRecord]:
     """Frees everything in progress: whoever had claimed it is dead, for this process alone holds these mailboxes."""
     query = select(message).where(text(IN_PROGRESS), message.c.mailbox_id.in_(mailbox_ids))
     left = connection.execute(query).all()
-    for row in left:
-        _free(connection, row, now, was_alone=row.is_alone or len(left) == 1)
-    return len(left)
+    return [_free(connection, row, now, was_alone=row.is_alone or len(left) == 1) for row in left]
 
 
 def in_turn(mailbox_ids: Sequence[str], served_last: str | None) -> list[str]:
@@ -131,8 +129,8 @@ def _mark(connection: Connection, sequences: Sequence[int], now: datetime) -> No
     connection.execute(update(message).where(message.c.sequence.in_(sequences)).values(claimed_at=now))
 
 
-def _free(connection: Connection, row: Row[Any], now: datetime, *, was_alone: bool) -> None:
-    """Counted only where no other message, in whatever stage, can have been what killed the process."""
+def _free(connection: Connection, row: Row[Any], now: datetime, *, was_alone: bool) -> MessageRecord:
+    """As it is then. Counted only where no other message, in whatever stage, can have been what killed the process."""
     record = rows.message_record(row)
     interrupted = record.interrupted + (1 if was_alone else 0)
     is_parked = was_alone and retry.is_parked_after_interruption(interrupted)
@@ -146,7 +144,8 @@ def _free(connection: Connection, row: Row[Any], now: datetime, *, was_alone: bo
     # On PostgreSQL a commit of the dead process may still arrive: what it has moved is moved.
     is_as_seen = (message.c.sequence == row.sequence) & (message.c.state == row.state) & message.c.claimed_at.is_not(None)
     if connection.execute(update(message).where(is_as_seen).values(changed)).rowcount != 1:
-        return
+        return record
     outcome = "parked" if is_parked else "interrupted"
     entry = Entry(at=now, stage="recover", outcome=outcome, reason=Reason.PROCESS_DIED, attempt=interrupted)
     add_entries(connection, [(record.key, entry)])
+    return replace(record, state=State(changed.get("state", record.state)), interrupted=interrupted, is_alone=True)

@@ -83,7 +83,7 @@ class SqlLedger:
     def release(self) -> None:
         self._collectors.release()
 
-    def recover(self, mailbox_ids: Sequence[str], now: datetime) -> int:
+    def recover(self, mailbox_ids: Sequence[str], now: datetime) -> list[MessageRecord]:
         with self._writing(mailbox_ids) as connection:
             return claims.recover(connection, mailbox_ids, now)
 

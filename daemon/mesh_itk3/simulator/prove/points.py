@@ -96,6 +96,7 @@ def watch(daemon: Daemon, passing: Passing) -> None:
         daemon.mailboxes[mailbox_id] = watched
         collector = daemon.collectors[mailbox_id]
         collector.mailbox, collector.ledger, collector.payloads = watched, daemon.ledger, daemon.payloads
+        daemon.guards[mailbox_id].ledger = daemon.ledger
         collector.collected = _watched_call(collector.collected, "stage.collected", "", passing)
         if collector.spool is not None:
             collector.spool = Watched(collector.spool, "spool", passing)
