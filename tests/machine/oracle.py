@@ -9,7 +9,7 @@ import sqlite3
 from collections import Counter, defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Literal
 
@@ -21,6 +21,8 @@ FILED = frozenset({"30001", "30004"})
 POLL_INTERVAL = timedelta(seconds=300)
 RESEND_AFTER = timedelta(hours=1)
 MAX_ATTEMPTS, MAX_INTERRUPTED = 3, 10
+
+LONG_AGO = datetime(2000, 1, 1, tzinfo=UTC)
 
 What = Literal["letter", "refused", "foreign", "other"]
 
@@ -37,7 +39,7 @@ class Delivered:
     header_id: str = ""
     asks_infrastructure: bool = True
     asks_business: bool = True
-    at: datetime = datetime.min
+    at: datetime = LONG_AGO
     """When it was put there."""
 
 
@@ -93,8 +95,7 @@ class Oracle:
     broken: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self._payloads: dict[bytes, set[Path]] = defaultdict(set)
-        self._seen: set[Path] = set()
+        self._payloads: dict[Path, tuple[int, bytes]] = {}
         self._letters: dict[Path, str] = {}
         self._ledger: sqlite3.Connection | None = None
 
@@ -111,25 +112,28 @@ class Oracle:
         message = self.delivered[mesh_message_id]
         if message.what == "foreign":
             self.broken.append("a foreign message was acknowledged")
-        if not self.has_bytes_of(message):
+        self.acknowledged.add(mesh_message_id)
+        if self.lost():
             self.broken.append(f"{mesh_message_id} acknowledged without its bytes in the payload store")
         if not self._has_row(mesh_message_id):
             self.broken.append(f"{mesh_message_id} acknowledged before its row was committed")
-        self.acknowledged.add(mesh_message_id)
         if self.walks:
             self.walks[-1].acknowledged += 1
 
-    def has_bytes_of(self, message: Delivered) -> bool:
-        """Whether a file holds exactly what MESH delivered."""
-        for path in (self.directory / "state" / "payloads").glob("*/*/*.bin"):
-            if path not in self._seen:
-                self._seen.add(path)
-                self._payloads[path.read_bytes()].add(path)
-        copies = sum(other.body == message.body for other in self.delivered.values() if self._is_held(other, message))
-        return sum(path.exists() for path in self._payloads[message.body]) >= copies
+    def lost(self) -> int:
+        """Of how many acknowledged messages no file of their own holds the bytes."""
+        held = Counter(self.delivered[each].body for each in self.acknowledged)
+        return (held - self._on_disk()).total()
 
-    def _is_held(self, other: Delivered, message: Delivered) -> bool:
-        return other is message or other.mesh_message_id in self.acknowledged
+    def _on_disk(self) -> Counter[bytes]:
+        """What the payload store holds, and how often. A file is read once, and again when another has taken its name."""
+        found: dict[Path, tuple[int, bytes]] = {}
+        for path in (self.directory / "state" / "payloads").glob("*/*/*.bin"):
+            number = path.stat().st_ino
+            known = self._payloads.get(path)
+            found[path] = known if known is not None and known[0] == number else (number, path.read_bytes())
+        self._payloads = found
+        return Counter(body for _, body in found.values())
 
     def _has_row(self, mesh_message_id: str) -> bool:
         if self._ledger is None:

@@ -1,5 +1,5 @@
-"""One practice in this process: the real composition over a ledger and a payload store in memory-backed files, MESH as `Wire`, a
-clock that stands still, and a process that can die at any call of a port.
+"""One practice in this process: the real composition over a ledger and a payload store in memory-backed files, MESH as `Wire`,
+a clock that stands still, and a process that can die at any call of a port.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ from mesh_itk3.stages.readings import Readings
 from mesh_itk3.stages.respond import respond
 from support.stage_world import ACK_WORKFLOW, PRACTICE, WORKFLOW, FakeClock, a_registry
 
-MEMORY: Final = Path("/dev/shm")
+MEMORY: Final = Path("/dev/shm")  # noqa: S108 - speed; every directory in it has a name of its own
 LEDGER_WRITES: Final = (
     "apply", "apply_responses", "claim", "claim_responses", "make_all_due", "mark_seen", "record_acknowledged",
     "record_all_received", "record_mailbox_state", "record_received", "recover", "replace_payload", "sweep", "unclaim",
@@ -151,6 +151,10 @@ class FilingHandler(Handler):
         return Respond(BusinessCode(code))
 
     def _file(self, message: Message, context: Context) -> None:
+        """Never what was decided not to be filed, however it then fails."""
+        if context.decision is not None and context.decision.code.value not in FILED:
+            return
+
         def fill(folder: Any) -> Mapping[str, Any]:
             folder.write("message.xml", message.raw)
             return {"mesh_message_id": message.mesh_message_id}
@@ -270,10 +274,9 @@ class MachinePractice:
         daemon = self.daemon
         if daemon is None:
             return 0
-        done = 0
         with self.a_job(is_inner=what in INNER and self.points.dies_in is None):
-            done = int(WORK[what](self, daemon, limit) or 0)
-        return done
+            return int(WORK[what](self, daemon, limit) or 0)
+        return 0
 
     def _poll(self, daemon: Daemon, _: int) -> None:
         """As the scheduler would: not before its time, and then once in an interval."""

@@ -1,5 +1,5 @@
-"""How a run ends: everything works again, people decide what waits, time passes. Then each message has had what it asked for, or
-stands where an operator sees it.
+"""How a run ends: everything works again, people decide what waits, time passes. Then each message has had what it asked for,
+or stands where an operator sees it.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ def wrong_at_rest(practice: MachinePractice) -> list[str]:
     oracle, set_aside = practice.oracle, parked(practice)
     held = [each for each in oracle.delivered.values() if each.mesh_message_id in oracle.acknowledged]
     wrong = list(oracle.broken)
-    wrong += [f"the bytes of {each.mesh_message_id} are gone" for each in held if not oracle.has_bytes_of(each)]
+    wrong += [f"the bytes of {oracle.lost()} messages are gone"] if oracle.lost() else []
     wrong += [f"{each} was parked without a reason" for each in set_aside if not oracle.may_be_parked(oracle.delivered[each])]
     for each in oracle.delivered.values():
         wrong += _not_where_it_belongs(practice, each)

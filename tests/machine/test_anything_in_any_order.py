@@ -1,8 +1,11 @@
 """Whatever comes, fails, dies and is tried in whatever order: nothing is lost, nothing is answered twice, nothing stands still.
 
 Rules drive the composed daemon of `practice.py`; the oracle judges from outside what MESH was told and what lies on the disk,
-after every step and again when all has been healed. `MESH_ITK3_OVERNIGHT=1` makes ten times as many steps, other ones each time; `MESH_ITK3_SHRINK=1`
-looks for the shortest way to what was found, which takes minutes.
+after every step and again when all has been healed.
+
+`MESH_ITK3_OVERNIGHT=1` makes ten times as many steps, other ones each time; `MESH_ITK3_STEPS` as many as it says, and then
+nothing is asked of how often each thing was seen; `MESH_ITK3_SHRINK=1` looks for the shortest way to what was found, which
+takes minutes.
 """
 
 from __future__ import annotations
@@ -26,14 +29,13 @@ from machine.practice import WORK, MachinePractice
 from machine.rest import come_to_rest, parked, wrong_at_rest
 from mesh_itk3.handler import BusinessCode
 from mesh_itk3.lifecycle import State
-from mesh_itk3.ports import LedgerConflict, LedgerUnavailable
 from mesh_itk3.stages.decide import decision
 from mesh_itk3.stages.track import MESH_KEEPS_UNREAD
 from support.fake_mailbox import a_mesh_message, a_report
 from support.stage_world import ACK_WORKFLOW, PRACTICE, WORKFLOW
 
 IS_OVERNIGHT = os.environ.get("MESH_ITK3_OVERNIGHT") == "1"
-STEPS = int(os.environ.get("MESH_ITK3_STEPS", 200_000 if IS_OVERNIGHT else 20_000))
+STEPS = int(os.environ.get("MESH_ITK3_STEPS", "200000" if IS_OVERNIGHT else "20000"))
 STEPS_OF_A_RUN = 100
 TROUBLE = ("defer", "later", "raise", "file and raise", "exit", "nonsense", "die", "file and die", "hang")
 CODES = tuple(BusinessCode)[:4]
@@ -49,8 +51,8 @@ DISKS = st.sampled_from([{"payloads"}, {"letters"}, {"ledger"}, {"payloads", "le
 
 
 RULES = (
-    "deliver", "resend", "echo", "report", "expire", "poll", "handle", "send", "lose_answers", "go_through", "work", "decide", "wait",
-    "crash", "restart", "reload", "fill_disk", "free_disk", "lose_lease",
+    "deliver", "resend", "echo", "report", "expire", "poll", "handle", "send", "lose_answers", "go_through", "work", "decide",
+    "wait", "crash", "restart", "reload", "fill_disk", "free_disk", "lose_lease",
 )  # fmt: skip
 OUTCOMES = ("20013", "20007", "20008", "10001", *CODES, "letters", "deaths", "faults", "parked", "resent")
 MADE: Counter[str] = Counter()
@@ -176,13 +178,13 @@ class Machine(RuleBasedStateMachine):
         self._work("respond", ("find_sent",))
 
     @precondition(is_up)
-    @rule(acts=ACTS)
+    @rule(acts=ACTS, fails_on=st.one_of(POLL_FAULTS, SEND_FAULTS))
     @step
-    def go_through(self, acts):
+    def go_through(self, acts, fails_on):
         """Everything once, in the order in which a message takes it."""
         self.practice.handler.script = list(acts)
         for what in ("poll", "interpret", "dispatch", "correlate", "respond"):
-            self._work(what)
+            self._work(what, fails_on, times=1)
 
     @precondition(is_up)
     @rule(what=st.sampled_from(["interpret", "correlate", "track", "duties", "sweep", "handshake"]))
@@ -264,11 +266,12 @@ class Machine(RuleBasedStateMachine):
 
     @invariant()
     def nothing_is_wrong(self):
-        """Each letter is filed once, and each document. MESH deletes for two reasons only: it was told that we hold the message,
-        or it gave up waiting. What else must not be, the oracle says.
+        """Each letter is filed once, and each document. MESH deletes for two reasons only: it was told that we hold the
+        message, or it gave up waiting. What else must not be, the oracle says.
         """
         filed = self.oracle.letters()
         assert self.oracle.broken == []
+        assert self.oracle.lost() == 0
         assert set(filed.values()) <= {1}
         assert len({self.oracle.delivered[each].document for each in filed}) == len(filed)
         gone = {each for each in self.oracle.delivered if not self.mesh.holds(each)}
@@ -340,11 +343,15 @@ def test_whatever_happens_in_whatever_order_nothing_is_lost_and_nothing_answered
     SEEN.clear()
     number = secrets.randbits(32) if IS_OVERNIGHT else 0
     while MADE.total() < STEPS:
-        print(f"seed {number}, after {MADE.total()} steps")  # shown where a run fails
         seed(number)(Machine)
-        run_state_machine_as_test(Machine, settings=RUNS)
+        try:
+            run_state_machine_as_test(Machine, settings=RUNS)
+        except BaseException as error:
+            error.add_note(f"seed {number}, after {MADE.total()} steps")
+            raise
         number += 1
-    print(dict(MADE), dict(SEEN))
     assert MADE.total() >= STEPS
-    assert min(MADE[rule] for rule in RULES) >= STEPS // 200, f"hardly ever made: {MADE}"
+    if "MESH_ITK3_STEPS" in os.environ:
+        return
+    assert min(MADE[rule] for rule in RULES) >= STEPS // 1_000, f"hardly ever made: {MADE}"
     assert min(SEEN[each] for each in OUTCOMES) >= STEPS // 2_000, f"hardly ever seen: {SEEN}"
