@@ -17,7 +17,7 @@ export PIP_USER := 0
 
 .DEFAULT_GOAL := help
 OUT ?= conformance-report
-.PHONY: help demo test check conformance prove format lint types architecture bench lock setup clean
+.PHONY: help demo test check conformance prove format lint types architecture bench lock setup clean mutants coverage mutation
 
 help: ## This list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -50,6 +50,23 @@ conformance: $(INSTALLED) ## An evidence report of about 300 cases in OUT, with 
 
 prove: $(INSTALLED) ## Kills the daemon at random points, a hundred times; ARGS='--trials 10000' for more
 	@$(BIN)/mesh-itk3 prove $(ARGS)
+
+mutants: $(INSTALLED) ## Plants known faults one at a time and shows which test goes red
+	@PYTHONPATH=tests $(BIN)/python -m mutants $(ARGS)
+
+# The tests of these parts, none of any other: whoever works on a stage or the ledger finds what a change left untested.
+COVERED := */mesh_itk3/lifecycle.py,*/mesh_itk3/retry.py,*/mesh_itk3/deadlines.py,*/mesh_itk3/stages/*,*/mesh_itk3/adapters/ledger/*
+COVERING := tests/stages tests/adapters/test_ledger*.py tests/adapters/test_migrations.py tests/adapters/test_collector_lock.py \
+    tests/test_lifecycle.py tests/test_retry.py tests/test_deadlines.py
+
+coverage: $(INSTALLED) ## Branch coverage of lifecycle, stages and ledger, which has to be whole (needs PostgreSQL; some minutes)
+	@rm -f .coverage .coverage.*
+	@$(BIN)/python -m coverage run -m pytest -q $(COVERING) $(ARGS)
+	@$(BIN)/python -m coverage combine --quiet
+	@$(BIN)/python -m coverage report --show-missing --skip-covered --fail-under 100 --include '$(COVERED)'
+
+mutation: $(INSTALLED) ## How many small changes to the pure rules the tests notice (12 minutes at most: BUDGET_S=720)
+	@$(BIN)/python tests/mutation/__main__.py
 
 bench: $(INSTALLED) ## Throughput, memory and parsing cost; prints figures, asserts nothing
 	@$(BIN)/python -m tests.bench $(ARGS)

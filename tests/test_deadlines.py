@@ -133,3 +133,10 @@ def test_however_often_one_looks_nothing_is_said_twice_for_the_same_reason(rules
     if over >= timedelta(0):
         assert said
         assert said[-1] is Due.ESCALATE
+
+
+def test_a_reminder_as_long_before_the_deadline_as_the_whole_wait_is_left_out():
+    rules = Deadlines(reminders=(RULES.deadline, timedelta(hours=4)))
+    assert asked(0, rules=rules) is Due.NOTHING
+    assert asked(67.9, rules=rules) is Due.NOTHING
+    assert asked(68, rules=rules) is Due.REMIND

@@ -96,3 +96,23 @@ def test_a_response_that_was_taken_by_mesh_is_never_owed_again(old, new):
     else:
         with pytest.raises(IllegalTransition):
             check_response_transition(old, new)
+
+
+@pytest.mark.parametrize("old", State)
+@pytest.mark.parametrize("new", State)
+def test_a_message_changes_only_as_some_move_of_the_table_changes_it(old, new):
+    moves = {(state, after) for (state, _move), after in TRANSITIONS.items()}
+    if (old, new) in moves | {(State.PARKED, after) for after in WAYS_BACK.values()}:
+        check_transition(old, new)
+    else:
+        with pytest.raises(IllegalTransition):
+            check_transition(old, new)
+
+
+def test_an_illegal_move_says_what_was_to_be_moved_and_how():
+    with pytest.raises(IllegalTransition, match=r"complete .* rejected"):
+        state_after(State.REJECTED, Move.COMPLETE)
+    with pytest.raises(IllegalTransition, match=r"completed .* received"):
+        check_transition(State.COMPLETED, State.RECEIVED)
+    with pytest.raises(IllegalTransition, match=r"sent .* owed"):
+        check_response_transition(ResponseState.SENT, ResponseState.OWED)

@@ -83,3 +83,12 @@ def test_it_is_never_less_than_what_the_other_side_asked_for(pace, failures, jit
 @pytest.mark.parametrize(("minutes", "may"), [(0, False), (59, False), (60, True), (600, True)])
 def test_an_unresolved_send_is_repeated_only_after_an_hour_without_an_answer(minutes, may):
     assert may_resend_unresolved(NOW, NOW + timedelta(minutes=minutes)) is may
+
+
+def test_each_wait_is_four_times_the_one_before_up_to_a_quarter_of_an_hour():
+    assert [delay_s(attempts) for attempts in range(7)] == [2.0, 2.0, 8.0, 32.0, 128.0, 512.0, 900.0]
+
+
+def test_jitter_adds_up_to_a_quarter_of_the_wait_and_never_shortens_it():
+    assert delay_s(1, jitter=0.5) == 2.25
+    assert after_failed_attempt(2, NOW, jitter=0.5) == TryAgain(NOW + timedelta(seconds=9))

@@ -1,6 +1,6 @@
 """A disk that refuses the n-th call of one message's life: it is mended, and nothing is lost, doubled or counted against it.
 
-`DISK_SWEEP=whole make test ARGS='tests/disk --timeout 0'` tries every n of every kind; without it
+`ITK3_OVERNIGHT=1 make test ARGS='tests/disk --timeout 0'` tries every n of every kind; without it
 some of each kind have their turn.
 """
 
@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 HERE = Path(__file__).parent
-IS_WHOLE = os.environ.get("DISK_SWEEP") == "whole"
+IS_WHOLE = os.environ.get("ITK3_OVERNIGHT") == "1"
 STEPS = {"fsync fails": 3, "write fails": 37, "disk full": 41, "read-only": 79, "no new name": 9}
 """Chosen to fit the time, and not to fall into step with what comes again and again in a life."""
 

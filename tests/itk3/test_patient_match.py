@@ -276,3 +276,13 @@ def test_names_in_use_are_taken_and_old_ones_are_not():
 
 def test_an_empty_patient_reads_as_nothing():
     assert read("") == PatientIdentity(None, False, None, (), (), None)
+
+
+def test_the_date_of_birth_is_read_as_it_was_written():
+    assert read(identifier(NUMBER) + '<birthDate value="1957-01-09"/>').date_of_birth == "1957-01-09"
+    assert read(identifier(NUMBER)).date_of_birth is None
+
+
+def test_a_name_of_the_number_system_with_a_slash_or_capitals_is_the_same_system():
+    for system in ("https://fhir.nhs.uk/Id/nhs-number/", "HTTPS://FHIR.NHS.UK/Id/nhs-number"):
+        assert read(identifier(NUMBER, system=system)).nhs_number == NUMBER

@@ -67,6 +67,7 @@ HEADER_ROWS = {
     # rule: (message, codes in strict, standard, lenient, issue code, where)
     "message_header_id_missing": (a_message(header_id=None), ALL, "required", "entry[0].resource.id"),
     "message_header_id_invalid": (a_message(header_id='<id value="a_b"/>'), ALL, "value", ".id"),
+    "message_header_id_invalid kelvin": (a_message(header_id='<id value="a\u212a"/>'), ALL, "value", ".id"),
     "event_missing": (a_message(event=""), ALL, "required", ".event.code"),
     "event_missing (code)": (a_message(event=f'<event><system value="{EVENTS}"/></event>'), ALL, "required", ".event.code"),
     "event_system_wrong (none)": (
@@ -659,3 +660,17 @@ def test_a_header_anywhere_in_the_bundle_is_found():
     assert verdict_on(raw).is_positive
     assert reading.header.where == "Bundle.entry[2].resource"
     assert {SENDER_ID, DOCUMENT_ID, COMPOSITION_ID}.isdisjoint({reading.header.message_header_id})
+
+
+def test_a_refusal_keeps_the_warnings_that_came_before_it():
+    """What its workflow waives is told to the operator also where another rule then refuses the message."""
+    raw = a_message(event=event(display="eDischarge"), documents="")
+    verdict = verdict_on(raw, strictness=Strictness.LENIENT)
+    assert (verdict.code, verdict.where) == (InfrastructureCode.PAYLOAD_VALIDATION_FAILURE, "Bundle.entry")
+    assert verdict.warnings == ("event_display",)
+
+
+def test_blanks_around_the_code_of_the_documents_type_are_a_deviation_where_they_stand():
+    padded = document(composition(type_code=" 373942005") + patient())
+    verdict = verdict_on(a_message(documents=padded), strictness=STRICT)
+    assert verdict.where.endswith(".type.coding.code")

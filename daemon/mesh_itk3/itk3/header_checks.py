@@ -10,7 +10,7 @@ from mesh_itk3.itk3 import message_definitions
 from mesh_itk3.itk3.envelope import Reading
 from mesh_itk3.itk3.facts import Facts, Found
 from mesh_itk3.itk3.handling_specification import Key
-from mesh_itk3.itk3.message_header import EVENT_SYSTEM, FHIR_ID, MessageHeader, normalise_id
+from mesh_itk3.itk3.message_header import EVENT_SYSTEM, FHIR_ID, MessageHeader, written_id
 
 EVENT_DISPLAYS: Final = {
     # CodeSystem ITK-MessageEvent-2 v2.8.0
@@ -45,7 +45,8 @@ def id_missing(reading: Reading, _: Facts) -> Found:
 
 
 def id_invalid(reading: Reading, _: Facts) -> Found:
-    identifier = normalise_id(reading.header.message_header_id or "")
+    # As it is written: in lower case the Kelvin sign would pass for a k, and the ledger would hold no id at all.
+    identifier = written_id(reading.header.message_header_id or "")
     return None if FHIR_ID.fullmatch(identifier) else _at(reading, "id", "value")
 
 

@@ -231,7 +231,7 @@ def _open(
                 outcome = "taken"
             case "unavailable":
                 outcome = _leave_unavailable(c, mesh_message_id, workflow_id)
-            case "foreign":
+            case _:
                 outcome = _foreign(c, walk, mesh_message_id, download, record)
     walk.succeed()
     return outcome, workflow_id

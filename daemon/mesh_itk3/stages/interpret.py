@@ -113,8 +113,8 @@ def _earlier(world: World, record: MessageRecord, reading: Reading, accepted: Ac
 
 def _remember(accepted: AcceptedHere, record: MessageRecord) -> None:
     place = (record.key.mailbox_id, record.sender_mailbox_id)
-    if record.message_header_id:
-        accepted.by_message[(*place, normalise_id(record.message_header_id))] = record
+    # Nothing is accepted without an id (20006).
+    accepted.by_message[(*place, normalise_id(record.message_header_id or ""))] = record
     if record.document_id:
         accepted.by_document[(*place, record.document_id)] = record
 

@@ -12,7 +12,7 @@ from typing import BinaryIO, Final
 from mesh_itk3.handler import Message
 from mesh_itk3.itk3.envelope import Caps, Fault, Reading, read_message, read_oversize
 from mesh_itk3.itk3.response_codes import InfrastructureCode
-from mesh_itk3.ports import MessageRecord, PayloadMissing, PayloadStore
+from mesh_itk3.ports import MessageRecord, PayloadMissing, PayloadStore, StoredPayload
 from mesh_itk3.stages.world import World
 
 BLOCK_BYTES: Final = 65_536
@@ -24,16 +24,22 @@ def read(world: World, record: MessageRecord) -> tuple[Reading, bytes]:
     """What can be read of the message, and its bytes: as received, or, where its sender had compressed them, what was
     compressed. Empty where they cannot be taken whole. Raises PayloadMissing, StorageFailed.
     """
-    if record.payload is None:
-        raise PayloadMissing(record.key.mesh_message_id)
-    if kept := world.readings.take(record.payload.name):
+    payload = _payload(record)
+    if kept := world.readings.take(payload.name):
         return kept
-    if record.payload.bytes > world.caps.max_bytes:
-        return _read_oversize(world, record.payload.name), b""
-    raw = world.payloads.read(record.payload.name)
-    if _is_compressed(world, record.payload.name, raw):
+    if payload.bytes > world.caps.max_bytes:
+        return _read_oversize(world, payload.name), b""
+    raw = world.payloads.read(payload.name)
+    if _is_compressed(world, payload.name, raw):
         return _read_compressed(raw, world.caps)
     return read_message(raw, world.caps), raw
+
+
+def _payload(record: MessageRecord) -> StoredPayload:
+    """Raises PayloadMissing where the row names none."""
+    if record.payload is None:
+        raise PayloadMissing(record.key.mesh_message_id)
+    return record.payload
 
 
 def _read_oversize(world: World, name: str) -> Reading:
@@ -93,8 +99,7 @@ def _gunzipped(blocks: Iterable[bytes], limit: int) -> Iterator[bytes]:
 
 def keep(world: World, record: MessageRecord, reading: Reading, raw: bytes) -> None:
     """For the next stage, a moment later."""
-    if record.payload is not None:
-        world.readings.keep(record.payload.name, reading, raw)
+    world.readings.keep(_payload(record).name, reading, raw)
 
 
 class _Sidecar(Mapping[str, str]):
@@ -121,7 +126,7 @@ def message_for_handler(
     world: World, record: MessageRecord, reading: Reading, raw: bytes, warnings: tuple[str, ...]
 ) -> Message:
     """The message as a handler sees it. Only for readings with an envelope."""
-    if reading.envelope is None or record.payload is None:
+    if reading.envelope is None:  # it had one when it was accepted
         raise PayloadMissing(record.key.mesh_message_id)
     return Message(
         raw=raw,
@@ -133,7 +138,7 @@ def message_for_handler(
         sender_mailbox_id=record.sender_mailbox_id,
         received_at=record.received_at,
         warnings=warnings,
-        mesh_headers=_Sidecar(world.payloads, record.payload.name),
+        mesh_headers=_Sidecar(world.payloads, _payload(record).name),
     )
 
 

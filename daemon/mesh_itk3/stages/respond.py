@@ -91,11 +91,7 @@ def _by_message(records: Iterable[ResponseRecord]) -> deque[list[ResponseRecord]
 
 def _send_in_turn(world: World, mailbox: Mailbox, batch: Sending) -> None:
     """Until none waits. Whatever ends one sender ends the batch: the others finish the response in hand."""
-    while batch.waiting and not batch.is_over:
-        try:
-            of_one_message = batch.waiting.popleft()
-        except IndexError:  # another sender was quicker
-            return
+    while (of_one_message := _next(batch)) is not None:
         try:
             _send_of_one_message(world, mailbox, batch, of_one_message)
         except BaseException:
@@ -103,6 +99,14 @@ def _send_in_turn(world: World, mailbox: Mailbox, batch: Sending) -> None:
             raise
         finally:
             batch.untouched += of_one_message
+
+
+def _next(batch: Sending) -> list[ResponseRecord] | None:
+    """None where the batch is over, or none waits: asked before, another sender might be quicker."""
+    try:
+        return None if batch.is_over else batch.waiting.popleft()
+    except IndexError:
+        return None
 
 
 def _send_of_one_message(world: World, mailbox: Mailbox, batch: Sending, records: list[ResponseRecord]) -> None:

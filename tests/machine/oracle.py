@@ -1,0 +1,245 @@
+"""What the outside saw: what MESH delivered and took, which files stand on the disk. It asks the ledger one thing only, over a
+connection of its own: whether a row is committed at the moment in which MESH is told to forget a message.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections import Counter, defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Literal
+
+from mesh_itk3.ports import Outgoing
+from mesh_itk3.simulator.response_reader import read_response
+
+FILED = frozenset({"30001", "30004"})
+"""The codes with which a letter is filed; with the others nothing is."""
+POLL_INTERVAL = timedelta(seconds=300)
+RESEND_AFTER = timedelta(hours=1)
+MAX_ATTEMPTS, MAX_INTERRUPTED = 3, 10
+
+LONG_AGO = datetime(2000, 1, 1, tzinfo=UTC)
+
+What = Literal["letter", "refused", "foreign", "other"]
+
+
+@dataclass(frozen=True)
+class Delivered:
+    """One MESH message, as it was put into the inbox."""
+
+    mesh_message_id: str
+    body: bytes
+    what: What
+    """A letter to be accepted; one that is broken; one on somebody else's workflow; a response or report to us."""
+    document: str = ""
+    header_id: str = ""
+    asks_infrastructure: bool = True
+    asks_business: bool = True
+    at: datetime = LONG_AGO
+    """When it was put there."""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A response of ours that MESH was given."""
+
+    local_id: str
+    body: bytes
+    level: str
+    code: str
+    answers: str
+    at: datetime
+    is_taken: bool
+    """False: MESH refused it for good."""
+
+
+@dataclass
+class Walk:
+    """One walk over the inbox."""
+
+    at: datetime
+    is_page_full: bool = False
+    acknowledged: int = 0
+    walk_of: int = 0
+    """Which life of the process made it."""
+
+
+@dataclass
+class Oracle:
+    """`broken` says what was seen that must not be; a sentence each. It is looked at after every step."""
+
+    directory: Path
+    delivered: dict[str, Delivered] = field(default_factory=dict)
+    acknowledged: set[str] = field(default_factory=set)
+    expired: set[str] = field(default_factory=set)
+    """MESH gave them up before we had told it that we hold them."""
+    answers: list[Answer] = field(default_factory=list)
+    unknown_since: dict[str, datetime] = field(default_factory=dict)
+    """By local id: when MESH first took it. A second send is legal only after a look-up failed, an hour later."""
+    looked_up_in_vain: dict[str, datetime] = field(default_factory=dict)
+    walks: list[Walk] = field(default_factory=list)
+    opened: Counter[str] = field(default_factory=Counter)
+    failures: Counter[str] = field(default_factory=Counter)
+    """By MESH message id: how often its handler has failed or asked for time."""
+    killed: Counter[str] = field(default_factory=Counter)
+    """By MESH message id: how often its handler has killed the process, or hung until it was killed."""
+    finished: dict[str, str] = field(default_factory=dict)
+    """By MESH message id: the last code with which its handler has finished."""
+    deaths: int = 0
+    faults: int = 0
+    """How many jobs a fault of the disk or the ledger, or a lost lease, has cut short."""
+    broken: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self._payloads: dict[Path, tuple[int, bytes]] = {}
+        self._letters: dict[Path, str] = {}
+        self._ledger: sqlite3.Connection | None = None
+
+    def close(self) -> None:
+        """Closes what it looks with."""
+        if self._ledger is not None:
+            self._ledger.close()
+            self._ledger = None
+
+    # -- what MESH is told
+
+    def acknowledges(self, mesh_message_id: str) -> None:
+        """MESH deletes it now: whatever is not on the disk and committed is lost."""
+        message = self.delivered[mesh_message_id]
+        if message.what == "foreign":
+            self.broken.append("a foreign message was acknowledged")
+        self.acknowledged.add(mesh_message_id)
+        if self.lost():
+            self.broken.append(f"{mesh_message_id} acknowledged without its bytes in the payload store")
+        if not self._has_row(mesh_message_id):
+            self.broken.append(f"{mesh_message_id} acknowledged before its row was committed")
+        if self.walks:
+            self.walks[-1].acknowledged += 1
+
+    def lost(self) -> int:
+        """Of how many acknowledged messages no file of their own holds the bytes."""
+        held = Counter(self.delivered[each].body for each in self.acknowledged)
+        return (held - self._on_disk()).total()
+
+    def _on_disk(self) -> Counter[bytes]:
+        """What the payload store holds, and how often. A file is read once, and again when another has taken its name."""
+        found: dict[Path, tuple[int, bytes]] = {}
+        for path in (self.directory / "state" / "payloads").glob("*/*/*.bin"):
+            number = path.stat().st_ino
+            known = self._payloads.get(path)
+            found[path] = known if known is not None and known[0] == number else (number, path.read_bytes())
+        self._payloads = found
+        return Counter(body for _, body in found.values())
+
+    def _has_row(self, mesh_message_id: str) -> bool:
+        if self._ledger is None:
+            self._ledger = sqlite3.connect(f"file:{self.directory}/state/ledger.db?mode=ro", uri=True, check_same_thread=False)
+        query = "SELECT payload_name FROM message WHERE mesh_message_id = ?"
+        row = self._ledger.execute(query, (mesh_message_id,)).fetchone()
+        return row is not None and (self.directory / "state" / "payloads" / row[0]).is_file()
+
+    def walks_from(self, at: datetime) -> Walk:
+        """A walk begins. Rule 16: five minutes after the last, unless that brought a full page and something was taken."""
+        if self.walks:
+            last = self.walks[-1]
+            may_follow_at_once = last.is_page_full and last.acknowledged and last.walk_of == self.deaths
+            if at - last.at < POLL_INTERVAL and not may_follow_at_once:
+                self.broken.append(f"polled {(at - last.at).total_seconds():.0f} s after the last poll")
+        self.walks.append(Walk(at, walk_of=self.deaths))
+        return self.walks[-1]
+
+    # -- what MESH is sent
+
+    def sees(self, outgoing: Outgoing, at: datetime, *, is_taken: bool) -> None:
+        """A response reached MESH: it took it, or refused it for good."""
+        read = read_response(outgoing.body)
+        if read is None or read.level is None or read.code is None or read.answers is None:
+            self.broken.append("what was sent is no ITK3 response")
+            return
+        answer = Answer(outgoing.local_id, outgoing.body, read.level, read.code, read.answers, at, is_taken)
+        about = self._document_of(answer)
+        if about is None:
+            self.broken.append(f"{answer.code} answers something that is no letter")
+            return
+        self._looks_at_repetition(answer)
+        self.answers.append(answer)
+        self._looks_at_document(about, answer)
+
+    def _document_of(self, answer: Answer) -> str | None:
+        return next((each.document for each in self.delivered.values() if each.header_id == answer.answers), None)
+
+    def _looks_at_repetition(self, answer: Answer) -> None:
+        earlier = [each for each in self.answers if each.local_id == answer.local_id]
+        if any(each.body != answer.body for each in earlier):
+            self.broken.append(f"{answer.code} was sent again with other bytes")
+        if any(not each.is_taken for each in earlier):
+            self.broken.append(f"{answer.code} was sent again after MESH had refused it for good")
+        if not answer.is_taken:
+            return
+        first = self.unknown_since.setdefault(answer.local_id, answer.at)
+        vain = self.looked_up_in_vain.get(answer.local_id)
+        if first != answer.at and (vain is None or answer.at - first < RESEND_AFTER):
+            self.broken.append(f"{answer.code} was sent twice although MESH could say that it had it")
+        if first == answer.at and any(each.is_taken for each in earlier):
+            self.broken.append(f"{answer.code} was sent twice at once")
+
+    def _looks_at_document(self, document: str, answer: Answer) -> None:
+        """At most one response of each level to a message, nothing after a negative, each only where it was asked for."""
+        messages = self.about(document)
+        asks = messages[0].asks_infrastructure if answer.level == "infrastructure" else messages[0].asks_business
+        if not asks:
+            self.broken.append(f"{answer.code} was sent although nobody asked for a response of that level")
+        ids = self.local_ids(document)
+        if len(ids["infrastructure"]) > len(messages):
+            self.broken.append("more infrastructure responses than messages")
+        if len(ids["20013"]) > 1 or len(ids["business"]) > 1:
+            self.broken.append(f"a second {answer.code if answer.level == 'business' else '20013'} about one document")
+        if messages[0].what == "refused" and (ids["20013"] or ids["business"]):
+            self.broken.append(f"{answer.code} to a message that has to be refused")
+        if answer.level == "business" and messages[0].asks_infrastructure and not self._is_told_positive(document):
+            self.broken.append("a business response went out before MESH had taken the 20013")
+
+    def _is_told_positive(self, document: str) -> bool:
+        return any(each.code == "20013" and each.is_taken for each in self._answers_about(document))
+
+    # -- what can be counted
+
+    def about(self, document: str) -> list[Delivered]:
+        """Every message with this document."""
+        return [each for each in self.delivered.values() if each.document == document]
+
+    def local_ids(self, document: str) -> dict[str, set[str]]:
+        """Of all that was sent about a document, by level and by code."""
+        found: dict[str, set[str]] = defaultdict(set)
+        for each in self._answers_about(document):
+            found[each.level].add(each.local_id)
+            found[each.code].add(each.local_id)
+            if not each.is_taken:
+                found["refused"].add(each.local_id)
+        return found
+
+    def _answers_about(self, document: str) -> Iterator[Answer]:
+        header_ids = {each.header_id for each in self.about(document)}
+        return (each for each in self.answers if each.answers in header_ids)
+
+    def letters(self) -> Counter[str]:
+        """How many folders hold a letter of each MESH message. A folder without its metadata or bytes is broken."""
+        for folder in (self.directory / "letters").glob("*/[!.]*"):
+            if folder not in self._letters:
+                self._letters[folder] = self._letter_in(folder)
+        return Counter(self._letters.values())
+
+    def _letter_in(self, folder: Path) -> str:
+        mesh_message_id: str = json.loads((folder / "metadata.json").read_bytes())["mesh_message_id"]
+        if (folder / "message.xml").read_bytes() != self.delivered[mesh_message_id].body:
+            self.broken.append(f"the letter of {mesh_message_id} is not what was received")
+        return mesh_message_id
+
+    def may_be_parked(self, message: Delivered) -> bool:
+        """Only what has failed or killed the process, so often that nobody tries it again: never another's victim."""
+        by_others = self.killed.total() - self.killed[message.mesh_message_id]
+        return self.failures[message.mesh_message_id] >= MAX_ATTEMPTS or self.deaths - by_others >= MAX_INTERRUPTED
