@@ -86,9 +86,9 @@ def test_an_unresolved_send_is_repeated_only_after_an_hour_without_an_answer(min
 
 
 def test_each_wait_is_four_times_the_one_before_up_to_a_quarter_of_an_hour():
-    assert [delay_s(attempts) for attempts in range(7)] == [2.0, 2.0, 8.0, 32.0, 128.0, 512.0, 900.0]
+    assert [ATTEMPTS.delay_s(attempts) for attempts in range(7)] == [2.0, 2.0, 8.0, 32.0, 128.0, 512.0, 900.0]
 
 
 def test_jitter_adds_up_to_a_quarter_of_the_wait_and_never_shortens_it():
-    assert delay_s(1, jitter=0.5) == 2.25
+    assert ATTEMPTS.delay_s(1, jitter=0.5) == 2.25
     assert after_failed_attempt(2, NOW, jitter=0.5) == TryAgain(NOW + timedelta(seconds=9))
