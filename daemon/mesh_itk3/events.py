@@ -129,6 +129,9 @@ CERTIFICATE_EXPIRING = Event(
     "Order a new certificate now (about five working days).",
 )
 PAYLOADS_SWEPT = Event("payloads.swept", "info", "Payload files that a crash had left were removed.")
+RETENTION_PRUNED = Event(
+    "retention.pruned", "info", "What `[retention]` lets go of was removed: payloads, bytes of responses or timeline entries."
+)
 PAYLOADS_UNEXPLAINED = Event(
     "payloads.unexplained",
     "warning",

@@ -10,7 +10,7 @@ from typing import Final
 
 from sqlalchemy import Connection, insert, select, update
 
-from mesh_itk3.adapters.ledger import acts, claims, duties, messages, queries, responses, rows
+from mesh_itk3.adapters.ledger import acts, claims, duties, messages, pruning, queries, responses, rows
 from mesh_itk3.adapters.ledger.claims import Due
 from mesh_itk3.adapters.ledger.collectors import LEASE, Borrowed, Collectors, FileLock, Leases
 from mesh_itk3.adapters.ledger.engine import Database, connect
@@ -20,6 +20,7 @@ from mesh_itk3.adapters.ledger.schema import mailbox_state
 from mesh_itk3.lifecycle import State
 from mesh_itk3.ports import (
     Entry,
+    Expired,
     Hold,
     Kind,
     LeaseLost,
@@ -27,6 +28,7 @@ from mesh_itk3.ports import (
     MessageKey,
     MessageRecord,
     Overview,
+    Prunable,
     Received,
     ResponseRecord,
     ResponseStep,
@@ -213,6 +215,28 @@ class SqlLedger:
                     discard(name)
                 swept += len(unnamed)
         return swept
+
+    # -- retention
+
+    def prunable(self, expired: Expired, mailbox_ids: Sequence[str]) -> list[Prunable]:
+        with self._database.reading() as connection:
+            return list(pruning.prunable(connection, expired, mailbox_ids))
+
+    def let_go_of_payloads(
+        self, state: State, before: datetime, mailbox_ids: Sequence[str], limit: int, entry: Entry
+    ) -> list[StoredPayload]:
+        with self._writing(mailbox_ids) as connection:
+            return pruning.let_go_of_payloads(connection, state, before, mailbox_ids, limit, entry)
+
+    def prune_events(
+        self, before: datetime, mailbox_ids: Sequence[str], after: int, limit: int, now: datetime
+    ) -> tuple[int, int | None]:
+        with self._writing(mailbox_ids) as connection:
+            return pruning.prune_events(connection, before, mailbox_ids, after, limit, now)
+
+    def prune_response_bytes(self, before: datetime, mailbox_ids: Sequence[str], limit: int, now: datetime) -> int:
+        with self._writing(mailbox_ids) as connection:
+            return pruning.prune_response_bytes(connection, before, mailbox_ids, limit, now)
 
     # -- people and tools
 
