@@ -101,6 +101,10 @@ class LedgerUnavailable(Exception):
     """The ledger cannot be used (missing server, damaged file, newer schema); the text says which, for an operator."""
 
 
+class LedgerDamaged(LedgerUnavailable):
+    """The ledger's file is damaged: nothing may be written into it any more. The text names the way out."""
+
+
 class HeldByAnother(Exception):
     """Another daemon collects this mailbox. Exit 75; the text names the holder."""
 
@@ -752,6 +756,11 @@ class Ledger(Protocol):
         that time of messages that were settled before it. How many, and where to go on: None at the end.
         """
 
+    def doubt_owed(self, now: datetime) -> int:
+        """After a restore: what is owed may have been sent since the backup. From now on each of it counts as a send whose
+        outcome is not known, and is looked up before it is sent (design rule 15). How many.
+        """
+
     def prune_response_bytes(self, before: datetime, mailbox_ids: Sequence[str], limit: int, now: datetime) -> int:
         """Removes the bytes of up to `limit` responses that were written before that time and are delivered; how many."""
 
@@ -774,7 +783,8 @@ class Ledger(Protocol):
     def answers_to(self, local_ids: Sequence[str]) -> list[MessageRecord]:
         """Received responses and reports that answer these responses of ours, in the order they came."""
 
-    def overview(self, now: datetime) -> Overview: ...
+    def overview(self, now: datetime, *, is_whole: bool = True) -> Overview:
+        """Not `is_whole`: without what is settled, of which there may be millions: for whoever asks again and again."""
 
     def waiting(self, states: Sequence[State], mailbox_ids: Sequence[str] = ()) -> list[MessageRecord]:
         """Every message in one of these states, oldest first: for states that few are in."""

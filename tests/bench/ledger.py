@@ -109,7 +109,8 @@ def _path(ledger: SqlLedger) -> Iterator[tuple[str, Callable[[], object]]]:
 
 def _questions(ledger: SqlLedger) -> Iterator[tuple[str, Callable[[], object]]]:
     some = next(ledger.messages(limit=1))[0]
-    yield "overview", lambda: ledger.overview(NOW)
+    yield "overview of what waits", lambda: ledger.overview(NOW, is_whole=False)
+    yield "overview of all (status)", lambda: ledger.overview(NOW)
     yield "unseen", ledger.unseen
     yield "outstanding responses", ledger.outstanding_responses
     yield "waiting", lambda: ledger.waiting([State.AWAITING_DECISION, State.PARKED])
@@ -168,7 +169,9 @@ def _moved(each: ResponseRecord, old: ResponseState, new: ResponseState) -> Resp
 
 def _print(timings: dict[int, Timing]) -> None:
     smallest, largest = min(SIZES), max(SIZES)
-    print(f"\n{'median of ' + str(ROUNDS) + ', ms':>34} " + " ".join(f"{size:>9}" for size in SIZES) + f"  {largest}:{smallest}")
+    print(
+        f"\n{'median of ' + str(ROUNDS) + ', ms':>34} " + " ".join(f"{size:>9}" for size in SIZES) + f"  {largest}:{smallest}"
+    )
     for name in timings[smallest]:
         medians = [statistics.median(timings[size][name]) * 1000 for size in SIZES]
         print(f"{name:>34} " + " ".join(f"{ms:9.3f}" for ms in medians) + f"  {medians[-1] / medians[0]:.2f}")

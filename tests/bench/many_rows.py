@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from mesh_itk3.adapters.ledger import migrate
+from mesh_itk3.adapters.ledger.migrate import SHIPPED, Migrations
 
 MAILBOX = "X26ABC2"
 HOSPITAL = "X26ABC1"
@@ -40,11 +41,11 @@ _BODIES = f"""INSERT INTO response_body (local_id, body) {_NUMBERS}, level(level
     SELECT level || '-' || printf('%032x', i), randomblob({BODY_BYTES}) FROM n, level"""
 
 
-def a_ledger_of(directory: Path, messages: int) -> str:
+def a_ledger_of(directory: Path, messages: int, migrations: Migrations = SHIPPED) -> str:
     """Its URL."""
     directory.mkdir(parents=True)
     url = f"sqlite:///{directory}/ledger.db"
-    migrate(url, BEGAN)
+    migrate(url, BEGAN, migrations)
     with closing(sqlite3.connect(directory / "ledger.db", isolation_level=None)) as connection:
         connection.execute("PRAGMA synchronous = OFF")
         connection.execute("PRAGMA cache_size = -500000")

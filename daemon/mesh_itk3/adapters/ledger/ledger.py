@@ -54,8 +54,9 @@ def open_ledger(url: str, *, owner: str, lease: timedelta = LEASE) -> SqlLedger:
     except BaseException:
         database.close()
         raise
-    file = database.sqlite_file
-    return SqlLedger(database, FileLock(file) if file else Leases(database, owner=owner, duration=lease))
+    if file := database.sqlite_file:
+        return SqlLedger(database, FileLock(file, is_sound=lambda: not database.is_damaged))
+    return SqlLedger(database, Leases(database, owner=owner, duration=lease))
 
 
 def open_held_ledger(url: str, hold: Hold) -> SqlLedger:
@@ -73,11 +74,16 @@ class SqlLedger:
         self._collectors = collectors
         self._turn = threading.Lock()
         self._served_last: dict[State, str] = {}
+        self._is_looked_at = False
 
     # -- who collects
 
     def hold(self, mailbox_ids: Sequence[str], now: datetime) -> None:
         self._collectors.hold(mailbox_ids, now)
+        if isinstance(self._collectors, FileLock) and not self._is_looked_at:
+            # Once, by the process that is going to write: a damaged file must not be written into.
+            self._database.look_at(was_clean=self._collectors.was_clean)
+            self._is_looked_at = True
 
     def held(self) -> Hold:
         return self._collectors.held()
@@ -234,6 +240,10 @@ class SqlLedger:
         with self._writing(mailbox_ids) as connection:
             return pruning.prune_events(connection, before, mailbox_ids, after, limit, now)
 
+    def doubt_owed(self, now: datetime) -> int:
+        with self._database.writing() as connection:
+            return responses.doubt_owed(connection, now)
+
     def prune_response_bytes(self, before: datetime, mailbox_ids: Sequence[str], limit: int, now: datetime) -> int:
         with self._writing(mailbox_ids) as connection:
             return pruning.prune_response_bytes(connection, before, mailbox_ids, limit, now)
@@ -270,10 +280,10 @@ class SqlLedger:
         with self._database.reading() as connection:
             return queries.responses_to(connection, key)
 
-    def overview(self, now: datetime) -> Overview:
+    def overview(self, now: datetime, *, is_whole: bool = True) -> Overview:
         del now  # nothing is counted by its age here: the caller compares `oldest_waiting`
         with self._database.reading() as connection:
-            return queries.overview(connection)
+            return queries.overview(connection, is_whole=is_whole)
 
     def answers_to(self, local_ids: Sequence[str]) -> list[MessageRecord]:
         with self._database.reading() as connection:

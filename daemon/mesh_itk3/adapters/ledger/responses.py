@@ -94,6 +94,11 @@ def apply(connection: Connection, steps: Sequence[ResponseStep]) -> None:
     return_with_infrastructure(connection, steps)
 
 
+def doubt_owed(connection: Connection, now: datetime) -> int:
+    untried = update(response).where(text(OWED), response.c.unresolved_since.is_(None))
+    return connection.execute(untried.values(unresolved_since=now)).rowcount
+
+
 def mailboxes_of(connection: Connection, steps: Sequence[ResponseStep]) -> set[str]:
     query = select(response.c.mailbox_id).distinct().where(response.c.local_id.in_([step.local_id for step in steps]))
     return set(connection.execute(query).scalars())
