@@ -22,7 +22,6 @@ from mesh_itk3.lifecycle import ResponseState, State
 from mesh_itk3.ports import (
     Changes,
     Entry,
-    Expired,
     Kind,
     MessageKey,
     NewResponse,

@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from mesh_itk3.commands.console import Exit
 from mesh_itk3.commands.options import DEFAULT_CONFIG, Config, Credentials, Json
 
 ledger = typer.Typer(
@@ -16,8 +17,16 @@ ledger = typer.Typer(
     help="Check the ledger, back it up, and put a backup in its place.",
     add_completion=False,
     rich_markup_mode=None,
-    no_args_is_help=True,
+    no_args_is_help=False,
+    invoke_without_command=True,
 )
+
+
+@ledger.callback()
+def _ledger(context: typer.Context) -> None:
+    if context.invoked_subcommand is None:
+        typer.echo(context.get_help(), err=True)
+        raise typer.Exit(Exit.USAGE)
 
 
 def prune(

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime
 from typing import Final
 
 from mesh_itk3.lifecycle import State
@@ -28,8 +28,8 @@ from mesh_itk3.ports import (
 from mesh_itk3.stages.secure import kind_of
 
 STAGE: Final = "restore"
-_EVERY_FILE: Final = timedelta(days=1)
-"""Nobody collects meanwhile: no file is too young."""
+_EVERY_FILE: Final = datetime.max.replace(tzinfo=UTC)
+"""Nobody collects meanwhile: no file is too young, whatever the clock of this machine has been."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +56,7 @@ class Orphan:
 def adopt(ledger: Ledger, payloads: PayloadStore, routes: Routes, mailbox_id: str, now: datetime, *, who: str) -> Adopted:
     """Only while nobody collects into the ledger. Safe to repeat. Raises LedgerUnavailable, StorageFailed."""
     unnamed: list[str] = []
-    ledger.sweep(sorted(payloads.orphans(now + _EVERY_FILE, mailbox_id)), unnamed.append)  # removes nothing: only asks
+    ledger.sweep(sorted(payloads.orphans(_EVERY_FILE, mailbox_id)), unnamed.append)  # removes nothing: only asks
     whole = [name for name in unnamed if not name.rpartition("/")[2].startswith(".")]
     found = list(_orphans(payloads, whole))
     orphans = _newest_of_each(found)
