@@ -78,14 +78,14 @@ def test_without_retention_nothing_goes_and_prune_says_why(place):
     assert payloads(place).is_whole(stored.name, stored.bytes)
 
 
-@pytest.mark.parametrize(("key", "days"), [("completed_payloads_days", 29), ("events_days", 89)])
-def test_a_retention_shorter_than_mesh_may_need_is_refused(place, key, days):
-    place.configure(retention={key: days})
+def test_a_retention_shorter_than_mesh_may_need_is_refused(place):
+    place.configure(retention={"completed_payloads_days": 29, "events_days": 89})
 
     done = place.run("prune", "--dry-run")
 
     assert done.returncode == 78
-    assert f"[retention] {key}" in done.stderr
+    assert "[retention] completed_payloads_days" in done.stderr
+    assert "[retention] events_days" in done.stderr
 
 
 # ------------------------------------------------------------------------------------------------ check
@@ -125,11 +125,10 @@ def test_check_of_a_damaged_ledger_and_the_daemons_refusal_name_the_way_out(plac
     assert "Traceback" not in done.stderr
 
 
-@pytest.mark.parametrize("verb", [("check",), ("backup", "/nowhere"), ("restore", "/nowhere", "--by", "Jo")])
-def test_on_postgresql_the_verbs_say_what_to_use_instead(place, verb):
+def test_on_postgresql_the_verbs_say_what_to_use_instead(place):
     place.configure(ledger={"url": "postgresql://nobody@127.0.0.1:1/ledger"}, payloads={"shared": True})
 
-    done = place.run("ledger", *verb)
+    done = place.run("ledger", "backup", "/nowhere")
 
     assert (done.returncode, is_one_line(done.stderr)) == (2, True)
     assert "pg_" in done.stderr
@@ -182,7 +181,7 @@ def test_a_restore_is_refused_while_a_daemon_collects(place):
         assert place.ledger_file.read_bytes() == before
 
 
-@pytest.mark.parametrize("how", ["damaged", "newer", "absent", "itself"])
+@pytest.mark.parametrize("how", ["damaged", "newer", "itself"])
 def test_a_backup_that_will_not_do_changes_nothing(place, how):
     take(place, "MESSAGE")
     backup = place.directory / "backup.db"
@@ -192,8 +191,6 @@ def test_a_backup_that_will_not_do_changes_nothing(place, how):
     elif how == "newer":
         with closing(sqlite3.connect(backup, isolation_level=None)) as connection:
             connection.execute("UPDATE mesh_itk3_schema SET version_num = '9999'")
-    elif how == "absent":
-        backup.unlink()
     else:
         backup = place.ledger_file
     names = sorted(path.name for path in place.state.iterdir() if "lock" not in path.name)
@@ -202,7 +199,7 @@ def test_a_backup_that_will_not_do_changes_nothing(place, how):
 
     assert done.returncode in (1, 2)
     assert is_one_line(done.stderr)
-    left = sorted(path.name for path in place.state.iterdir() if "lock" not in path.name and "restored" not in path.name)
+    left = sorted(path.name for path in place.state.iterdir() if "lock" not in path.name)
     assert left == names
     with place.ledger() as ledger:
         assert ledger.get(MessageKey(MAILBOX, "MESSAGE")) is not None

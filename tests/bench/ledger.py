@@ -34,7 +34,7 @@ from mesh_itk3.ports import (
 )
 
 SIZES = tuple(int(size) for size in os.environ.get("MESH_ITK3_BENCH_ROWS", "1000,10000,100000,1000000").split(","))
-ROUNDS = 9
+ROUNDS = 21
 BATCH = 50
 """As the daemon takes them."""
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -46,6 +46,7 @@ Timing = dict[str, list[float]]
 def main() -> None:
     with tempfile.TemporaryDirectory() as directory, ExitStack() as stack:
         ledgers = {size: _opened(Path(directory) / str(size), size, stack) for size in SIZES}
+        os.sync()  # what was written in bulk must not be on its way to the disk while commits are measured
         timings: dict[int, Timing] = {size: defaultdict(list) for size in SIZES}
         for _ in range(ROUNDS):
             for size, ledger in ledgers.items():

@@ -11,7 +11,7 @@ from pathlib import Path
 from mesh_itk3 import events
 from mesh_itk3.adapters.ledger import migrate, open_ledger
 from mesh_itk3.adapters.ledger.collectors import FileLock
-from mesh_itk3.adapters.ledger.copies import leftovers, prepare, switch
+from mesh_itk3.adapters.ledger.copies import clear, prepare, switch
 from mesh_itk3.adapters.ledger.health import damage
 from mesh_itk3.adapters.payload_store import DirectoryPayloadStore
 from mesh_itk3.commands.console import CommandRefused, Exit, counted, print_json, say, shown
@@ -51,9 +51,8 @@ def restore_ledger(config: Path, credentials: Path | None, backup: Path, *, by: 
     try:
         ready = _make_ready(settings, file, backup, now, who)
         kept = switch(file, ready.file, now)
-        for left in leftovers(file):
-            left.unlink(missing_ok=True)
     finally:
+        clear(file)
         lock.release()
     adopted = ready.total("received") + ready.total("found_again")
     events.emit(events.LEDGER_RESTORED, actor=who, count=adopted, schema=ready.schema)

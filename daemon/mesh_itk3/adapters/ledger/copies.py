@@ -29,17 +29,17 @@ def back_up(ledger: Path, target: Path) -> None:
 
 def prepare(backup: Path, ledger: Path) -> Path:
     """A copy of the backup beside the ledger, under a name of its own, to be made ready there. Raises as `back_up`."""
-    with storage_failures():
-        for left in leftovers(ledger):
-            left.unlink(missing_ok=True)
+    clear(ledger)
     aside = ledger.with_name(f"{ledger.name}.restored")
     back_up(backup, aside)
     return aside
 
 
-def leftovers(ledger: Path) -> list[Path]:
-    """What `prepare` has made, with the files that SQLite and the lock put beside it."""
-    return sorted(ledger.parent.glob(f"{ledger.name}.restored*"))
+def clear(ledger: Path) -> None:
+    """Removes what `prepare` has made, with the files that SQLite and the lock put beside it. Raises StorageFailed."""
+    with storage_failures():
+        for left in ledger.parent.glob(f"{ledger.name}.restored*"):
+            left.unlink(missing_ok=True)
 
 
 def switch(ledger: Path, aside: Path, now: datetime) -> Path | None:
