@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -33,7 +32,7 @@ def prune_now(config: Path, credentials: Path | None, *, dry_run: bool, as_json:
             found = [_row(each) for each in ledger.prunable(gone, mailbox_ids)]
         else:
             payloads = DirectoryPayloadStore(settings.payloads.directory)
-            steps = prune(ledger, payloads, gone, mailbox_ids, now, who=f"command:{os.getpid()}")
+            steps = prune(ledger, payloads, gone, mailbox_ids, now)
             with _progress(steps) as watched:
                 found = _summed(watched)
     if as_json:

@@ -40,14 +40,12 @@ def expired(retention: Retention, now: datetime) -> Expired:
     )
 
 
-def prune(
-    ledger: Ledger, payloads: PayloadStore, gone: Expired, mailbox_ids: Sequence[str], now: datetime, *, who: str | None = None
-) -> Iterator[Pruned]:
+def prune(ledger: Ledger, payloads: PayloadStore, gone: Expired, mailbox_ids: Sequence[str], now: datetime) -> Iterator[Pruned]:
     """One bounded step for each `next`; whoever stops asking leaves the rest for another time. Raises LedgerUnavailable,
     LeaseLost, StorageFailed.
     """
     for state, before in gone.payloads.items():
-        yield from _payloads(ledger, payloads, state, before, mailbox_ids, Entry(now, STAGE, "payload_pruned", who=who))
+        yield from _payloads(ledger, payloads, state, before, mailbox_ids, Entry(now, STAGE, "payload_pruned"))
     if gone.response_bytes is not None:
         while count := ledger.prune_response_bytes(gone.response_bytes, mailbox_ids, ROWS_AT_ONCE, now):
             yield Pruned("response_bytes", count)
