@@ -18,20 +18,23 @@ from mesh_itk3.ports import LedgerDamaged, LedgerUnavailable, StorageFailed
 CUT_OFF: Final = "a restore of this ledger was cut off: run `mesh-itk3 ledger restore` again, with the same backup"
 
 
-def back_up(ledger: Path, target: Path) -> None:
+def back_up(ledger: Path, target: Path, *, is_at_rest: bool = False) -> None:
     """A consistent copy of a ledger, whoever writes into it meanwhile: durable and looked over on return, mode 0600. Through
     SQLite's backup interface: a plain copy of the file would lack what is still in the write-ahead log. Raises LedgerDamaged,
     LedgerUnavailable, StorageFailed; then there is no copy.
+
+    `is_at_rest`: nobody has it open and it has no log. Then nothing is made beside it, and it may stand where nothing can be.
     """
+    how = "immutable=1" if is_at_rest else "mode=ro"
     with ledger_failures(), file_aside(target) as aside:
-        _copy(ledger, aside)
+        _copy(f"file:{quote(str(ledger))}?{how}", aside)
 
 
 def prepare(backup: Path, ledger: Path) -> Path:
     """A copy of the backup beside the ledger, under a name of its own, to be made ready there. Raises as `back_up`."""
     clear(ledger)
     aside = ledger.with_name(f"{ledger.name}.restored")
-    back_up(backup, aside)
+    back_up(backup, aside, is_at_rest=not _log_of(backup).exists())
     return aside
 
 
@@ -111,11 +114,7 @@ def _empty_log(database: Path) -> None:
         raise StorageFailed("the copy is still in use")
 
 
-def _copy(source: Path, target: Path) -> None:
-    # Without a log beside it nobody writes into it: then nothing is made beside it either, and it may stand on a share
-    # that cannot be written.
-    how = "mode=ro" if _log_of(source).exists() else "immutable=1"
-    location = f"file:{quote(str(source))}?{how}"
+def _copy(location: str, target: Path) -> None:
     with closing(sqlite3.connect(location, uri=True)) as reading, closing(sqlite3.connect(target)) as writing:
         writing.execute("PRAGMA journal_mode = OFF")
         reading.backup(writing)
