@@ -41,10 +41,10 @@ _RESPONSES = f"""INSERT INTO response (local_id, mailbox_id, answered_mesh_messa
     lower(hex(randomblob(16))), '{HOSPITAL}', 'TOC_FHIR_IP_DISCH_ACK', {_AT}, upper(hex(randomblob(10))), {_AT}, {_AT}
     FROM n, level"""
 _BODIES = f"""INSERT INTO response_body (local_id, body) {_NUMBERS}, level(level) AS (VALUES ('infrastructure'), ('business'))
-    SELECT level || '-' || printf('%032x', i), randomblob({BODY_BYTES}) FROM n, level"""
+    SELECT level || '-' || printf('%032x', i), randomblob(:body_bytes) FROM n, level"""
 
 
-def a_ledger_of(directory: Path, messages: int, migrations: Migrations = SHIPPED) -> str:
+def a_ledger_of(directory: Path, messages: int, migrations: Migrations = SHIPPED, body_bytes: int = BODY_BYTES) -> str:
     """Its URL."""
     directory.mkdir(parents=True)
     url = f"sqlite:///{directory}/ledger.db"
@@ -55,8 +55,9 @@ def a_ledger_of(directory: Path, messages: int, migrations: Migrations = SHIPPED
         for first in range(1, messages + 1, 100_000):
             numbers = {"first": first, "last": min(messages, first + 99_999)}
             connection.execute("BEGIN")
-            for statement in (_MESSAGES, _EVENTS, _RESPONSES, _BODIES):
+            for statement in (_MESSAGES, _EVENTS, _RESPONSES):
                 connection.execute(statement, numbers)
+            connection.execute(_BODIES, {**numbers, "body_bytes": body_bytes})
             connection.execute("COMMIT")
         connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
     return url

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from datetime import datetime
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Connection, and_, delete, exists, func, not_, or_, select, text, update
+from sqlalchemy import ColumnElement, Connection, Table, and_, delete, exists, func, not_, or_, select, text, update
 
 from mesh_itk3.adapters.ledger.messages import add_entries
 from mesh_itk3.adapters.ledger.schema import (
@@ -68,23 +68,30 @@ def prune_events(
     connection: Connection, before: datetime, mailbox_ids: Sequence[str], after: int, limit: int, now: datetime
 ) -> tuple[int, int | None]:
     """In the order of the table, which is that of time, so that nothing has to be indexed by time for this."""
-    window = connection.execute(
-        select(message_event.c.sequence, message_event.c.at)
+    found = connection.execute(
+        select(message_event.c.sequence, message_event.c.at, message_event.c.mailbox_id, message_event.c.mesh_message_id)
         .where(message_event.c.sequence > after)
         .order_by(message_event.c.sequence)
         .limit(limit)
     ).all()
-    if not window:
-        return 0, None
-    is_in_window = and_(message_event.c.sequence > after, message_event.c.sequence <= window[-1].sequence)
-    which = select(message_event.c.sequence, message.c.sequence.label("of")).select_from(_events_of_messages())
-    found = connection.execute(which.where(is_in_window, *_may_go(before, mailbox_ids))).all()
-    if found:
-        connection.execute(delete(message_event).where(message_event.c.sequence.in_([row.sequence for row in found])))
-        of = sorted({row.of for row in found})
+    old = [row for row in found if row.at < before]
+    settled = _settled(connection, sorted({row.mesh_message_id for row in old}), before, mailbox_ids)
+    gone = [row for row in old if (row.mailbox_id, row.mesh_message_id) in settled]
+    if gone:
+        connection.execute(delete(message_event).where(message_event.c.sequence.in_([row.sequence for row in gone])))
+        of = sorted({settled[row.mailbox_id, row.mesh_message_id] for row in gone})
         connection.execute(update(message).where(message.c.sequence.in_(of)).values(events_pruned_at=now))
-    is_end = len(window) < limit or window[-1].at >= before
-    return len(found), None if is_end else window[-1].sequence
+    is_end = len(found) < limit or found[-1].at >= before
+    return len(gone), None if is_end else found[-1].sequence
+
+
+def _settled(
+    connection: Connection, mesh_message_ids: Sequence[str], before: datetime, mailbox_ids: Sequence[str]
+) -> dict[tuple[str, str], int]:
+    """Mailbox and MESH message id -> row. Asked by id and not joined: the engine would begin with every old message."""
+    columns = (message.c.mailbox_id, message.c.mesh_message_id, message.c.sequence)
+    query = select(*columns).where(message.c.mesh_message_id.in_(mesh_message_ids), *_is_settled(before, mailbox_ids))
+    return {(row.mailbox_id, row.mesh_message_id): row.sequence for row in connection.execute(query)}
 
 
 def prune_response_bytes(
@@ -114,7 +121,7 @@ def _is_settled(before: datetime, mailbox_ids: Sequence[str]) -> list[Any]:
     """Finished, acknowledged and answered before that time, and nothing about it waits for anybody."""
     return [
         message.c.finished_at < before,
-        message.c.mailbox_id.in_(mailbox_ids),
+        _is_of(message, mailbox_ids),
         message.c.claimed_at.is_(None),
         # One that was never acknowledged may come again; so long ago MESH has given it up.
         func.coalesce(message.c.acknowledged_at, message.c.received_at) < before,
@@ -122,6 +129,11 @@ def _is_settled(before: datetime, mailbox_ids: Sequence[str]) -> list[Any]:
         message.c.mesh_message_id.not_in(_compared_with()),
         not_(_has_an_open_answer()),
     ]
+
+
+def _is_of(table: Table, mailbox_ids: Sequence[str]) -> ColumnElement[bool]:
+    """In a form that no index answers: SQLite would take it for the narrower condition, and read all of a mailbox."""
+    return func.coalesce(table.c.mailbox_id, "").in_(mailbox_ids)
 
 
 def _compared_with() -> Any:
@@ -146,7 +158,7 @@ def _is_delivered(before: datetime, mailbox_ids: Sequence[str]) -> list[Any]:
     return [
         text(DELIVERED_WITH_BYTES),
         response.c.created_at < before,
-        response.c.mailbox_id.in_(mailbox_ids),
+        _is_of(response, mailbox_ids),
         or_(response.c.raised_at.is_(None), response.c.seen_at.is_not(None)),
     ]
 
