@@ -9,7 +9,7 @@ import pytest
 from mesh_itk3.adapters.ledger import open_ledger
 from mesh_itk3.adapters.ledger.copies import back_up
 from mesh_itk3.lifecycle import State
-from mesh_itk3.ports import MessageKey
+from mesh_itk3.ports import MessageKey, StorageFailed
 from mesh_itk3.simulator.messages import a_message
 from mesh_itk3.stages.adopt import Adopted, adopt
 from mesh_itk3.stages.dispatch import dispatch
@@ -110,6 +110,14 @@ def test_a_file_that_does_not_say_what_it_is_is_kept_and_counted(daemon, backup)
     with backup as ledger:
         assert adopted(daemon, ledger) == Adopted(unexplained=1)
     assert (daemon.directory / "payloads" / name).exists()
+
+
+def test_while_the_payload_store_is_away_nothing_is_said_of_what_is_in_it(daemon, backup):
+    (daemon.directory / "payloads").rename(daemon.directory / "away")
+    (daemon.directory / "payloads").mkdir()
+
+    with backup as ledger, pytest.raises(StorageFailed, match="not there"):
+        adopted(daemon, ledger)
 
 
 def test_what_retention_has_let_go_of_is_not_taken_up_again(daemon, backup):

@@ -28,6 +28,8 @@ from mesh_itk3.ports import (
 from mesh_itk3.stages.secure import kind_of
 
 STAGE: Final = "restore"
+LOOKED_AT: Final = 200
+"""Messages among which one should have its bytes here."""
 _EVERY_FILE: Final = datetime.max.replace(tzinfo=UTC)
 """Nobody collects meanwhile: no file is too young, whatever the clock of this machine has been."""
 
@@ -54,7 +56,10 @@ class Orphan:
 
 
 def adopt(ledger: Ledger, payloads: PayloadStore, routes: Routes, mailbox_id: str, now: datetime, *, who: str) -> Adopted:
-    """Only while nobody collects into the ledger. Safe to repeat. Raises LedgerUnavailable, StorageFailed."""
+    """Only while nobody collects into the ledger. Safe to repeat. Raises LedgerUnavailable, StorageFailed: also where the
+    payload store is away, for then nothing can be said of what is in it.
+    """
+    _require_store(ledger, payloads, mailbox_id)
     unnamed: list[str] = []
     ledger.sweep(sorted(payloads.orphans(_EVERY_FILE, mailbox_id)), unnamed.append)  # removes nothing: only asks
     whole = [name for name in unnamed if not name.rpartition("/")[2].startswith(".")]
@@ -71,6 +76,14 @@ def adopt(ledger: Ledger, payloads: PayloadStore, routes: Routes, mailbox_id: st
             ledger.replace_payload(key, orphan.payload, Entry(now, STAGE, "payload_found", who=who))
             found_again += 1
     return Adopted(received, found_again, unexplained=len(whole) - len(found))
+
+
+def _require_store(ledger: Ledger, payloads: PayloadStore, mailbox_id: str) -> None:
+    """An empty mount point looks like a store without orphans. Asked for a file that it should have, it says that it is away."""
+    newest = (record.payload for record, _ in ledger.messages(mailbox_ids=(mailbox_id,), limit=LOOKED_AT) if record.payload)
+    if (payload := next(newest, None)) is not None:
+        with suppress(PayloadMissing):
+            payloads.headers(payload.name)
 
 
 def _orphans(payloads: PayloadStore, names: Iterable[str]) -> Iterator[Orphan]:
