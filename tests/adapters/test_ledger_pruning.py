@@ -93,7 +93,11 @@ def test_what_is_not_settled_never_lets_go_even_if_it_were_asked_to(ledger, stat
     if state not in (State.RECEIVED, State.ACCEPTED):
         ledger.apply([a_step(1, State.ACCEPTED, state)])
 
+    with ledger._database.writing() as connection:
+        connection.execute(sa.text("UPDATE message SET finished_at = received_at"))
+
     assert let_go(ledger, state) == []
+    assert prune_events(ledger) == 0
 
 
 def test_a_message_whose_response_is_owed_or_on_its_way_keeps_its_payload(ledger):

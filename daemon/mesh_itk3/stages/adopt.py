@@ -79,7 +79,7 @@ def adopt(ledger: Ledger, payloads: PayloadStore, routes: Routes, mailbox_id: st
 
 
 def _require_store(ledger: Ledger, payloads: PayloadStore, mailbox_id: str) -> None:
-    """An empty mount point looks like a store without orphans. Asked for a file that it should have, it says that it is away."""
+    """An empty mount point looks like a store without orphans; asked for a file of its own, it says that it is away."""
     newest = (record.payload for record, _ in ledger.messages(mailbox_ids=(mailbox_id,), limit=LOOKED_AT) if record.payload)
     if (payload := next(newest, None)) is not None:
         with suppress(PayloadMissing):

@@ -23,6 +23,7 @@ from mesh_itk3.adapters.ledger.schema import (
 )
 from mesh_itk3.lifecycle import ResponseState, State
 from mesh_itk3.ports import Entry, Expired, MessageKey, Prunable, StoredPayload
+from mesh_itk3.retention import PRUNABLE
 
 _later: Final = message.alias("later")
 _FAILED: Final = (ResponseState.UNDELIVERED.value, ResponseState.PARKED.value)
@@ -120,6 +121,7 @@ def _may_go(before: datetime, mailbox_ids: Sequence[str]) -> list[Any]:
 def _is_settled(before: datetime, mailbox_ids: Sequence[str]) -> list[Any]:
     """Finished, acknowledged and answered before that time, and nothing about it waits for anybody."""
     return [
+        message.c.state.in_([state.value for state in PRUNABLE]),
         message.c.finished_at < before,
         _is_of(message, mailbox_ids),
         message.c.claimed_at.is_(None),
