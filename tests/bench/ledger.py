@@ -34,7 +34,7 @@ from mesh_itk3.ports import (
 )
 
 SIZES = tuple(int(size) for size in os.environ.get("MESH_ITK3_BENCH_ROWS", "1000,10000,100000,1000000").split(","))
-ROUNDS = 21
+ROUNDS = 9
 BATCH = 50
 """As the daemon takes them."""
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
