@@ -13,7 +13,13 @@ from typing import Final
 
 from mesh_itk3.lifecycle import State
 
-PRUNABLE: Final[tuple[State, ...]] = (State.COMPLETED, State.REJECTED, State.CORRELATED, State.UNCORRELATED)
+PRUNABLE: Final[tuple[State, ...]] = (
+    State.COMPLETED,
+    State.REJECTED,
+    State.CORRELATED,
+    State.UNCORRELATED,
+    State.ABANDONED,
+)
 """The states whose messages are settled, in the order of pruning: `[retention]` has a key `<state>_payloads_days` for each.
 Whoever adds a state adds it here, and its key there; its row needs `finished_at`, from which the days count.
 """

@@ -168,6 +168,7 @@ class RetentionSettings(Table):
     rejected_payloads_days: Days | None = None
     correlated_payloads_days: Days | None = None
     uncorrelated_payloads_days: Days | None = None
+    abandoned_payloads_days: Days | None = None
     response_bytes_days: Days | None = None
     """Of our responses that were delivered."""
     events_days: Annotated[WholeNumber, Field(ge=SHORTEST_EVENTS_DAYS, le=36_500)] | None = None
