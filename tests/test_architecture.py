@@ -17,7 +17,17 @@ CORE = ROOT / "daemon" / "mesh_itk3"
 HANDLERS = ROOT / "handlers" / "mesh_itk3_handlers"
 
 PURE = [
-    CORE / name for name in ("itk3", "breaker.py", "deadlines.py", "lifecycle.py", "patient_match.py", "reasons.py", "retry.py")
+    CORE / name
+    for name in (
+        "itk3",
+        "breaker.py",
+        "deadlines.py",
+        "lifecycle.py",
+        "patient_match.py",
+        "reasons.py",
+        "retention.py",
+        "retry.py",
+    )
 ]
 PURE_MAY_IMPORT_OF_OURS = (
     "mesh_itk3.itk3",

@@ -14,7 +14,18 @@ from mesh_itk3.lifecycle import ResponseState, State
 ROOT = Path(__file__).resolve().parents[1]
 MARKDOWN = (ROOT / "docs" / "commands.md").read_text(encoding="utf-8")
 MAN_PAGE = (ROOT / "man" / "mesh-itk3.1").read_text(encoding="utf-8").replace("\\-", "-")
-COMMANDS = typer.main.get_command(app).commands
+
+
+def leaves(group, above=""):
+    """Every command by its full name, those of groups among them."""
+    for name, command in group.commands.items():
+        if hasattr(command, "commands"):
+            yield from leaves(command, f"{above}{name} ")
+        else:
+            yield f"{above}{name}", command
+
+
+COMMANDS = dict(leaves(typer.main.get_command(app)))
 OPTIONS = sorted(
     {
         (name, option)
@@ -53,13 +64,16 @@ def test_option_is_documented_where_its_command_is(command, option):
 def test_synopses_name_the_same_options_but_for_those_that_all_have(name):
     of_all = set() if name in WITHOUT_CONFIGURATION else {"--config", "--credentials", "--json"}
     synopsis = MAN_PAGE.split(f".B mesh-itk3 {name}\n")[1].split(".br\n")[0]
-    assert set(re.findall(r"--[a-z]+", synopsis)) == {option for command, option in OPTIONS if command == name} - of_all
+    assert (
+        set(re.findall(r"--[a-z]+(?:-[a-z]+)*", synopsis))
+        == {option for command, option in OPTIONS if command == name} - of_all
+    )
 
 
 @pytest.mark.parametrize(("where", "text"), [("docs/commands.md", MARKDOWN), ("man page", MAN_PAGE)])
 def test_no_documented_option_is_invented(where, text):
     known = {option for _, option in OPTIONS} | USED_ELSEWHERE
-    assert set(re.findall(r"(?<![\w-])--[a-z]+", text)) - known == set()
+    assert set(re.findall(r"(?<![\w-])--[a-z]+(?:-[a-z]+)*", text)) - known == set()
 
 
 @pytest.mark.parametrize("code", Exit)

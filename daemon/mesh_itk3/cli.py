@@ -13,6 +13,7 @@ from typing import Annotated
 import typer
 
 from mesh_itk3 import __version__
+from mesh_itk3.commands import keeping_options
 from mesh_itk3.commands.console import CommandRefused, Exit, say_error, shown
 from mesh_itk3.commands.operator_verbs import abandon, hold, parked, release, retry
 from mesh_itk3.commands.options import DEFAULT_CONFIG, Config, Credentials, Identifier, Json, OneMailbox
@@ -262,8 +263,9 @@ def seen(
     return mark_as_seen(config, credentials, identifier, by=by, mailbox_id=mailbox, as_json=json)
 
 
-for verb in (parked, retry, hold, release, abandon, demo, conformance, prove):
+for verb in (parked, retry, hold, release, abandon, keeping_options.prune, demo, conformance, prove):
     app.command()(verb)
+app.add_typer(keeping_options.ledger)
 
 
 def _failure(error: Exception) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -27,6 +28,7 @@ from mesh_itk3.stages.dispatch import dispatch
 from mesh_itk3.stages.guard import Guard
 from mesh_itk3.stages.interpret import interpret
 from mesh_itk3.stages.poll import handshake_if_due, poll
+from mesh_itk3.stages.prune import expired, prune
 from mesh_itk3.stages.respond import respond
 from mesh_itk3.stages.sweep import sweep
 from mesh_itk3.stages.track import raise_overdue, track
@@ -169,6 +171,22 @@ class Daemon:
                 events.emit(events.PAYLOADS_UNEXPLAINED, mailbox_id=mailbox_id, count=swept.unexplained)
             self.progress.beat()
 
+    def prune(self) -> None:
+        """Removes some of what the configured retention lets go of; the rest at the next run. Raises LeaseLost."""
+        now, began = self.clock.now(), self.clock.monotonic()
+        gone = expired(self.settings.retention.rules, now)
+        count: Counter[str] = Counter()
+        freed: Counter[str] = Counter()
+        for step in prune(self.ledger, self.payloads, gone, self.mailbox_ids, now):
+            count[step.kind] += step.count
+            freed[step.kind] += step.bytes or 0
+            self.progress.beat()
+            if self.stopping.is_set() or self.clock.monotonic() - began > RUN_FOR_S:
+                break
+        for kind, number in count.items():
+            if number:
+                events.emit(events.RETENTION_PRUNED, outcome=kind, count=number, bytes=freed[kind] or None)
+
     def look_at_certificate(self) -> None:
         """Says daily that the client certificate runs out soon, while there is time to order another."""
         file = self.settings.mesh.client_certificate
@@ -211,6 +229,7 @@ class Daemon:
             Job("duties", self.look_at_duties, DUTIES_S),
             Job("renew", self.renew, RENEW_LEASE_S),
             Job("sweep", self.sweep, HOUSEKEEPING_S),
+            Job("prune", self.prune, HOUSEKEEPING_S),
             Job("certificate", self.look_at_certificate, DAY_S),
         ]
         return own + [job for mailbox_id in self.mailbox_ids for job in self._mailbox_jobs(mailbox_id, tick)]

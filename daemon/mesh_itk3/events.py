@@ -96,7 +96,16 @@ LEDGER_FAILED = Event(
     "ledger.failed",
     "critical",
     "The ledger cannot be used; nothing is collected until it can.",
-    "See `reason`; free disk space, or restore the ledger.",
+    "See `reason`: free disk space; `mesh-itk3 ledger check` says what is damaged, `mesh-itk3 ledger restore` is the way out.",
+)
+LEDGER_UNCHECKED = Event(
+    "ledger.unchecked",
+    "warning",
+    "The last process died, and the ledger is too large to be looked through whole at a start.",
+    "Run `mesh-itk3 ledger check` in a quiet hour.",
+)
+LEDGER_RESTORED = Event(
+    "ledger.restored", "warning", "A person has put a backup in the place of the ledger; the old one is kept beside it."
 )
 LEDGER_USABLE = Event("ledger.usable", "info", "The ledger can be used again; what had waited for it goes on.")
 LEASE_LOST = Event("lease.lost", "error", "Another daemon has taken over this mailbox.", "Run one daemon per mailbox.")
@@ -129,6 +138,9 @@ CERTIFICATE_EXPIRING = Event(
     "Order a new certificate now (about five working days).",
 )
 PAYLOADS_SWEPT = Event("payloads.swept", "info", "Payload files that a crash had left were removed.")
+RETENTION_PRUNED = Event(
+    "retention.pruned", "info", "What `[retention]` lets go of was removed: payloads, bytes of responses or timeline entries."
+)
 PAYLOADS_UNEXPLAINED = Event(
     "payloads.unexplained",
     "warning",

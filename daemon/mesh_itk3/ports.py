@@ -101,6 +101,10 @@ class LedgerUnavailable(Exception):
     """The ledger cannot be used (missing server, damaged file, newer schema); the text says which, for an operator."""
 
 
+class LedgerDamaged(LedgerUnavailable):
+    """The ledger's file is damaged: nothing may be written into it any more. The text names the way out."""
+
+
 class HeldByAnother(Exception):
     """Another daemon collects this mailbox. Exit 75; the text names the holder."""
 
@@ -226,6 +230,16 @@ class StoredPayload:
     sha256: str
 
 
+@dataclass(frozen=True, slots=True)
+class PrunedPayload:
+    """What is still known of received bytes that the configured retention has removed."""
+
+    at: datetime
+    """When the row let go of them."""
+    bytes: int
+    sha256: str
+
+
 class PayloadDraft(Protocol):
     """A received message that is written and not durable yet."""
 
@@ -271,6 +285,11 @@ class PayloadStore(Protocol):
 
     def headers(self, name: str) -> MeshHeaders:
         """From the sidecar. Raises PayloadMissing, StorageFailed."""
+
+    def look_at(self, name: str) -> tuple[StoredPayload, datetime]:
+        """Size and digest of the file as it is now, read whole, and when it was last written (UTC). Raises PayloadMissing,
+        StorageFailed.
+        """
 
     def discard(self, name: str) -> None:
         """Removes file and sidecar if they are there."""
@@ -373,6 +392,16 @@ class MessageRecord:
     seen_by: str | None = None
     answers_local_id: str | None = None
     """Received responses and reports: the local id of the response of ours that it answers."""
+    pruned: PrunedPayload | None = None
+    """Retention has removed its bytes; `payload` is None then. Only of what is settled: nobody reads it again."""
+    events_pruned_at: datetime | None = None
+    """When retention last removed lines of its timeline; None: it is whole."""
+
+    @property
+    def sha256(self) -> str | None:
+        """Of its bytes, whether they are still there or not; None where they were never kept."""
+        kept = self.payload or self.pruned
+        return kept.sha256 if kept else None
 
     @property
     def is_unmatched(self) -> bool:
@@ -487,6 +516,8 @@ class ResponseRecord:
     """When something was found wrong although MESH took it: never acknowledged, or refused by the other side."""
     seen_at: datetime | None = None
     """When a person said that they know of it."""
+    body_pruned_at: datetime | None = None
+    """When retention removed `body`, which is empty since: only of what was delivered."""
     infrastructure_state: ResponseState | None = None
     """Business responses only: the state of the infrastructure response of the same message; None where none is owed."""
 
@@ -563,6 +594,29 @@ class Hold:
     """PostgreSQL: the fencing token of each mailbox's lease."""
     descriptors: tuple[int, ...] = ()
     """Kept open there, so that nobody else becomes the collector before both are gone."""
+
+
+@dataclass(frozen=True, slots=True)
+class Expired:
+    """What retention lets go of: the time before which each kind must have been settled. Absent or None: kept for ever."""
+
+    payloads: Mapping[State, datetime] = field(default_factory=dict)
+    events: datetime | None = None
+    response_bytes: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Prunable:
+    """How much of one kind would go now."""
+
+    kind: Literal["payloads", "events", "response_bytes"]
+    count: int
+    bytes: int | None = None
+    """None where there are no bytes to speak of (lines of a timeline)."""
+    oldest_at: datetime | None = None
+    """When the oldest of it was finished or written."""
+    state: State | None = None
+    """Payloads only: of the messages in this state."""
 
 
 class Ledger(Protocol):
@@ -682,6 +736,34 @@ class Ledger(Protocol):
     def sweep(self, names: Sequence[str], discard: Callable[[str], None]) -> int:
         """Calls `discard` for the payload names that no row names, inside a write transaction; how many."""
 
+    # -- retention
+    def prunable(self, expired: Expired, mailbox_ids: Sequence[str]) -> list[Prunable]:
+        """What `let_go_of_payloads`, `prune_events` and `prune_response_bytes` would take now; changes nothing."""
+
+    def let_go_of_payloads(
+        self, state: State, before: datetime, mailbox_ids: Sequence[str], limit: int, entry: Entry
+    ) -> list[StoredPayload]:
+        """Up to `limit` settled messages in this state, finished before that time, no longer name their payload; their rows
+        keep its size and digest. The caller then removes the files, through `sweep`; a file that a crash leaves behind is
+        swept later. Never of a message that is unanswered, has an answer on its way or lost and unseen, stands in `status`,
+        or is what such a one is compared with. Raises LeaseLost.
+        """
+
+    def prune_events(
+        self, before: datetime, mailbox_ids: Sequence[str], after: int, limit: int, now: datetime
+    ) -> tuple[int, int | None]:
+        """Looks at `limit` lines of the timelines behind position `after`, oldest first, and removes those written before
+        that time of messages that were settled before it. How many, and where to go on: None at the end.
+        """
+
+    def doubt_owed(self, now: datetime) -> int:
+        """After a restore: what is owed may have been sent since the backup. From now on each of it counts as a send whose
+        outcome is not known, and is looked up before it is sent (design rule 15). How many.
+        """
+
+    def prune_response_bytes(self, before: datetime, mailbox_ids: Sequence[str], limit: int, now: datetime) -> int:
+        """Removes the bytes of up to `limit` responses that were written before that time and are delivered; how many."""
+
     # -- people and tools
     def find(self, identifier: str) -> list[MessageRecord]:
         """Messages with this MESH message id, MessageHeader id or local id (theirs, or a response's of ours)."""
@@ -701,7 +783,8 @@ class Ledger(Protocol):
     def answers_to(self, local_ids: Sequence[str]) -> list[MessageRecord]:
         """Received responses and reports that answer these responses of ours, in the order they came."""
 
-    def overview(self, now: datetime) -> Overview: ...
+    def overview(self, now: datetime, *, is_whole: bool = True) -> Overview:
+        """Not `is_whole`: without what is settled, of which there may be millions: for whoever asks again and again."""
 
     def waiting(self, states: Sequence[State], mailbox_ids: Sequence[str] = ()) -> list[MessageRecord]:
         """Every message in one of these states, oldest first: for states that few are in."""

@@ -244,15 +244,15 @@ class Service:
         if problem := self.daemon.complaints.ledger_problem:
             return f"the ledger cannot be used: {problem}"
         try:
-            overview = self.daemon.ledger.overview(self.clock.now())
+            overview = self.daemon.ledger.overview(self.clock.now(), is_whole=False)
         except LedgerUnavailable as error:
             return f"the ledger cannot be used: {error}"
         if problem := next(filter(None, (each.storage_problem for each in self.daemon.collectors.values())), None):
             return f"nothing is collected, the disk refuses: {problem}"
         waiting = sum(n for (_, state), n in overview.messages.items() if state is State.AWAITING_DECISION)
         parked = sum(n for (_, state), n in overview.messages.items() if state is State.PARKED)
-        total = sum(overview.messages.values())
-        return f"{len(self.daemon.mailbox_ids)} mailboxes, {total} messages, {waiting} for a person, {parked} parked"
+        in_hand = sum(overview.messages.values()) - waiting - parked
+        return f"{len(self.daemon.mailbox_ids)} mailboxes, {in_hand} in hand, {waiting} for a person, {parked} parked"
 
     def _reload(self, scheduler: BackgroundScheduler) -> BackgroundScheduler:
         """The new configuration is read whole before the old daemon is touched; a wrong one changes nothing."""

@@ -39,6 +39,7 @@ from mesh_itk3.settings_tables import (
     MeshSettings,
     PatientsSettings,
     PayloadsSettings,
+    RetentionSettings,
     Table,
     WorkflowSettings,
 )
@@ -72,6 +73,7 @@ class Settings(BaseSettings):
     limits: LimitsSettings = LimitsSettings()
     attachments: AttachmentsSettings = AttachmentsSettings()
     decisions: DecisionsSettings = DecisionsSettings()
+    retention: RetentionSettings = RetentionSettings()
     workflows: Mapping[str, WorkflowSettings] = {}
     handlers: Mapping[str, Mapping[str, Any]] = Field(default={}, repr=False)
     """Free tables, checked by each handler's own `Settings` when the registry loads it; may hold secrets of theirs."""
@@ -240,6 +242,7 @@ TABLES_BY_NAME: Final[Mapping[str, type[Table]]] = {
     "limits": LimitsSettings,
     "attachments": AttachmentsSettings,
     "decisions": DecisionsSettings,
+    "retention": RetentionSettings,
     "workflows": WorkflowSettings,
 }
 

@@ -21,7 +21,19 @@ PREFIX: Final = "MESH_ITK3_"
 NOT_KEYS: Final = frozenset({"MESH_ITK3_CONFIG", "MESH_ITK3_CREDENTIALS"})
 """Environment names of the command line's own options."""
 TABLES: Final = frozenset(
-    {"mesh", "mailboxes", "ledger", "payloads", "patients", "limits", "attachments", "decisions", "workflows", "handlers"}
+    {
+        "mesh",
+        "mailboxes",
+        "ledger",
+        "payloads",
+        "patients",
+        "limits",
+        "attachments",
+        "decisions",
+        "retention",
+        "workflows",
+        "handlers",
+    }
 )
 NAMED_TABLES: Final = frozenset({"mailboxes", "workflows", "handlers"})
 """Tables of tables: `[mailboxes.X26ABC2]`."""

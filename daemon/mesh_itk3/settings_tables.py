@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from mesh_itk3.deadlines import DEADLINE, ESCALATE_EVERY, REMINDERS, Deadlines
 from mesh_itk3.itk3.attachment_types import MEDIA_TYPES
 from mesh_itk3.itk3.response_codes import BusinessCode
+from mesh_itk3.retention import PRUNABLE, SHORTEST_DAYS, SHORTEST_EVENTS_DAYS, Retention
 from mesh_itk3.settings_rules import SHORTEST_POLL_INTERVAL_S
 from mesh_itk3.settings_values import (
     AbsolutePath,
@@ -154,6 +155,32 @@ class DecisionsSettings(Table):
             reminders=tuple(timedelta(hours=hours) for hours in self.reminder_hours),
             escalate_every=timedelta(hours=self.escalate_every_hours),
             at_deadline=None if self.at_deadline == "remind" else BusinessCode(self.at_deadline),
+        )
+
+
+Days = Annotated[WholeNumber, Field(ge=SHORTEST_DAYS, le=36_500)]
+
+
+class RetentionSettings(Table):
+    """`[retention]`: days after which what is settled goes. None: never; to remove clinical bytes is the practice's choice."""
+
+    completed_payloads_days: Days | None = None
+    rejected_payloads_days: Days | None = None
+    correlated_payloads_days: Days | None = None
+    uncorrelated_payloads_days: Days | None = None
+    abandoned_payloads_days: Days | None = None
+    response_bytes_days: Days | None = None
+    """Of our responses that were delivered."""
+    events_days: Annotated[WholeNumber, Field(ge=SHORTEST_EVENTS_DAYS, le=36_500)] | None = None
+    """The lines of the timeline of messages that are settled."""
+
+    @property
+    def rules(self) -> Retention:
+        kept = {state: getattr(self, f"{state}_payloads_days") for state in PRUNABLE}
+        return Retention(
+            payloads={state: timedelta(days=days) for state, days in kept.items() if days is not None},
+            events=None if self.events_days is None else timedelta(days=self.events_days),
+            response_bytes=None if self.response_bytes_days is None else timedelta(days=self.response_bytes_days),
         )
 
 

@@ -4,9 +4,15 @@ from __future__ import annotations
 
 import sys
 
-from tests.bench import drain, interpret, memory
+from tests.bench import drain, interpret, ledger, memory, recovery
 
-FIGURES = {"drain": drain.main, "memory": memory.main, "interpret": interpret.main}
+FIGURES = {
+    "drain": drain.main,
+    "memory": memory.main,
+    "interpret": interpret.main,
+    "recovery": recovery.main,
+    "ledger": ledger.main,
+}
 
 
 def main(names: list[str]) -> int:

@@ -340,7 +340,7 @@ exit $code
         assert 1 <= len(said) <= 4, said
         assert 1 <= len(usable) <= 4, usable
         assert polls >= 1
-        eventually(lambda: told.says("4 messages"))
+        eventually(lambda: told.says("0 in hand"))
         assert practice.logged("stage.broken") == []
     finally:
         word.with_suffix(".end").touch()

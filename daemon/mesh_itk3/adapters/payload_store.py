@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import os
 import re
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -103,6 +104,14 @@ class DirectoryPayloadStore:
         with _missing_file(path):
             text = _sidecar(path).read_bytes()
         return _decode(text)
+
+    def look_at(self, name: str) -> tuple[StoredPayload, datetime]:
+        """See `PayloadStore.look_at`."""
+        path = self._path(name)
+        with _missing_file(path), path.open("rb") as file:
+            digest, found = hashlib.file_digest(file, "sha256"), os.fstat(file.fileno())
+        written = datetime.fromtimestamp(found.st_mtime, UTC)
+        return StoredPayload(name=name, bytes=found.st_size, sha256=digest.hexdigest()), written
 
     def discard(self, name: str) -> None:
         """Removes file and sidecar if they are there. Raises StorageFailed where they are and stay."""

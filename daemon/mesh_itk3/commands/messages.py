@@ -45,6 +45,8 @@ def _print_lines(found: Iterable[tuple[MessageRecord, Sequence[ResponseRecord]]]
             say("    nobody can tell what it answers")
         elif record.sender_not_told:
             say("    the sender has not been told")
+        if record.pruned:
+            say(f"    its bytes were pruned on {say_moment(record.pruned.at)}")
         if record.answers_local_id:
             say(shown(f"    {record.response_code or record.kind} to our response {record.answers_local_id}"))
         for response in responses:

@@ -54,8 +54,10 @@ def _identity(record: MessageRecord) -> dict[str, Any]:
         "bus_ack_requested": record.bus_ack_requested,
         "inf_ack_requested": record.inf_ack_requested,
         "payload": record.payload.name if record.payload else None,
-        "bytes": record.payload.bytes if record.payload else None,
-        "sha256": record.payload.sha256 if record.payload else None,
+        "bytes": kept.bytes if (kept := record.payload or record.pruned) else None,
+        "sha256": record.sha256,
+        "payload_pruned_at": instant(record.pruned.at) if record.pruned else None,
+        "events_pruned_at": instant(record.events_pruned_at),
     }
 
 
@@ -105,6 +107,7 @@ def response_row(response: ResponseRecord) -> dict[str, Any]:
         "status_code": response.status_code,
         "raised_at": instant(response.raised_at),
         "seen_at": instant(response.seen_at),
+        "body_pruned_at": instant(response.body_pruned_at),
     }
 
 

@@ -51,9 +51,7 @@ def _story(
     yield shown(f"state        {record.state}{_because(record.reason, reason_text(registry, record.handler, record.reason))}")
     if record.handler:
         yield shown(f"handler      {record.handler}")
-    if record.payload:
-        yield shown(f"kept as      {file}")
-        yield shown(f"             {record.payload.bytes} bytes, SHA-256 {record.payload.sha256}")
+    yield from _bytes(record, file)
     if record.duplicate_of:
         differs = ", whose bytes differ" if record.differs_from_first else ""
         yield shown(f"duplicate of {record.duplicate_of}{differs}")
@@ -66,9 +64,20 @@ def _story(
     if record.warnings:
         yield shown(f"waived       {', '.join(record.warnings)}")
     yield ""
+    if record.events_pruned_at:
+        yield f"earlier lines were pruned on {say_moment(record.events_pruned_at)}, as the configured retention says"
     for entry in timeline:
         yield shown(_entry_line(entry, entry_reason_text(registry, record.handler, entry)))
     yield ""
+
+
+def _bytes(record: MessageRecord, file: Path | None) -> Iterator[str]:
+    if record.payload:
+        yield shown(f"kept as      {file}")
+        yield shown(f"             {record.payload.bytes} bytes, SHA-256 {record.payload.sha256}")
+    if record.pruned:
+        yield f"bytes        pruned on {say_moment(record.pruned.at)}, as the configured retention says"
+        yield shown(f"             they were {record.pruned.bytes} bytes, SHA-256 {record.pruned.sha256}")
 
 
 def _conversation(responses: Sequence[ResponseRecord], answers: Sequence[MessageRecord]) -> Iterator[str]:

@@ -2,7 +2,8 @@
 
 That no row names a file is not enough to remove it: the ledger may be a new one, or restored from a copy, or another
 daemon's may stand beside it over the same directory. Removed is only what was never finished, and what the ledger holds
-a second time: after the crash MESH has delivered the same message again. Everything else may be the only copy.
+a second time: after the crash MESH has delivered the same message again; or whose row says that retention let go of it,
+and the process died before the file was gone. Everything else may be the only copy.
 """
 
 from __future__ import annotations
@@ -61,5 +62,7 @@ def _mesh_message_id(payloads: PayloadStore, name: str) -> str | None:
 
 
 def _is_held(payloads: PayloadStore, record: MessageRecord | None) -> bool:
-    """Whether the message is there, whole, in a file of the ledger's own."""
+    """Whether the message is there, whole, in a file of the ledger's own; or is not wanted any more."""
+    if record is not None and record.pruned is not None:
+        return True
     return record is not None and record.payload is not None and payloads.is_whole(record.payload.name, record.payload.bytes)

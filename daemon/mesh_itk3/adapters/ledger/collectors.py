@@ -6,7 +6,7 @@ import fcntl
 import os
 import socket
 import threading
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -77,8 +77,12 @@ class Borrowed:
 class FileLock:
     """The lock of one ledger file: free the moment its holder dies, whatever the way."""
 
-    def __init__(self, ledger: Path) -> None:
+    def __init__(self, ledger: Path, *, is_sound: Callable[[], bool] = lambda: True) -> None:
+        """`is_sound`: whether the ledger may be called so when the lock is given up."""
         self._path = ledger.with_name(ledger.name + ".lock")
+        self._is_sound = is_sound
+        self.was_clean = True
+        """Whether who held it last gave it up and did not die. Known once it is held."""
         self._descriptor: int | None = None
         self._guard = threading.Lock()
 
@@ -124,7 +128,9 @@ class FileLock:
     def release(self) -> None:
         with self._guard:
             if self._descriptor is not None:
-                _write_holder(self._descriptor, "")
+                # What stays written there says to the next holder that this one did not end well.
+                if self._is_sound():
+                    _write_holder(self._descriptor, "")
                 os.close(self._descriptor)
                 self._descriptor = None
 
@@ -140,6 +146,7 @@ class FileLock:
             holder = os.pread(descriptor, 200, 0).decode("ascii", "replace").strip()
             os.close(descriptor)
             raise HeldByAnother(f"another process collects into this ledger: {holder or 'not known which'}") from error
+        self.was_clean = not os.pread(descriptor, 1, 0)
         _write_holder(descriptor, f"pid {os.getpid()} on {socket.gethostname()}\n")
         return descriptor
 

@@ -9,6 +9,7 @@ from sqlalchemy import ColumnElement, Connection, Table, and_, or_, select, text
 
 from mesh_itk3.adapters.ledger import rows
 from mesh_itk3.adapters.ledger.messages import add_entries
+from mesh_itk3.adapters.ledger.queries import mailboxes
 from mesh_itk3.adapters.ledger.schema import OWED, RAISED, SENT, UNSEEN, message, response
 from mesh_itk3.lifecycle import State
 from mesh_itk3.ports import Entry, MessageKey, MessageRecord, ResponseRecord, Unseen
@@ -16,6 +17,8 @@ from mesh_itk3.ports import Entry, MessageKey, MessageRecord, ResponseRecord, Un
 
 def waiting(connection: Connection, states: Sequence[State], mailbox_ids: Sequence[str]) -> list[MessageRecord]:
     is_waiting = message.c.state.in_([state.value for state in states])
+    # The index begins with the mailbox: without one it would be read whole.
+    mailbox_ids = mailbox_ids or mailboxes(connection)
     found = _messages(connection, is_waiting & _is_of(message, mailbox_ids))
     return sorted(found, key=lambda record: record.received_at)
 

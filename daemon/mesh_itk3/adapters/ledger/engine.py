@@ -18,7 +18,8 @@ from sqlalchemy.pool import ConnectionPoolEntry
 
 from mesh_itk3.adapters.durable import DurableDirectories, fsync_directory
 from mesh_itk3.adapters.ledger.failures import is_distrusted, ledger_failures
-from mesh_itk3.ports import LedgerUnavailable, StorageFailed
+from mesh_itk3.adapters.ledger.health import is_found_damaged, look_at_start
+from mesh_itk3.ports import LedgerDamaged, LedgerUnavailable, StorageFailed
 
 BUSY_TIMEOUT_S: Final = 15.0
 """A guess: longer than any transaction of ours, shorter than a watchdog's patience."""
@@ -45,28 +46,53 @@ class Database:
         alone = {_BEGIN: ""} if sqlite_file else {"isolation_level": "AUTOCOMMIT"}
         self._single = self._engine.execution_options(**alone)
         # Threads of one process queue here: SQLite's own waiting is a sleep, up to 100 ms at a time.
+        self._damage: str | None = None
         self._one_writer: AbstractContextManager[object] = threading.Lock() if sqlite_file else nullcontext()
 
     @property
     def is_sqlite(self) -> bool:
         return self.sqlite_file is not None
 
+    @property
+    def is_damaged(self) -> bool:
+        """Damage was met: from then on nothing is read or written through this, whatever else of the file may be sound."""
+        return self._damage is not None
+
+    def look_at(self, *, was_clean: bool) -> None:
+        """Looks through the file before anything is written into it. Raises LedgerDamaged."""
+        if self.sqlite_file is not None:
+            with self._failures():
+                look_at_start(self.sqlite_file, was_clean=was_clean)
+
+    @contextmanager
+    def _failures(self) -> Iterator[None]:
+        if self._damage is not None:
+            raise LedgerDamaged(self._damage)
+        try:
+            with ledger_failures():
+                yield
+        except LedgerDamaged as damaged:
+            # After an I/O error a connection may call damaged what the disk holds well (`_distrust`): another one looks.
+            if self.sqlite_file is None or is_found_damaged(self.sqlite_file):
+                self._damage = str(damaged)
+            raise
+
     @contextmanager
     def reading(self) -> Iterator[Connection]:
         """One consistent view of the ledger."""
-        with ledger_failures(), self._engine.begin() as connection:
+        with self._failures(), self._engine.begin() as connection:
             yield connection
 
     @contextmanager
     def asking(self) -> Iterator[Connection]:
         """For questions of one statement: each is a view by itself. Cheaper by the beginning and end of a transaction."""
-        with ledger_failures(), self._single.begin() as connection:
+        with self._failures(), self._single.begin() as connection:
             yield connection
 
     @contextmanager
     def writing(self) -> Iterator[Connection]:
         """One transaction, durable when the block ends, undone when it raises."""
-        with ledger_failures(), self._one_writer, self._writer.begin() as connection:
+        with self._failures(), self._one_writer, self._writer.begin() as connection:
             yield connection
 
     def close(self) -> None:

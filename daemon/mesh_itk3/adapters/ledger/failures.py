@@ -10,19 +10,24 @@ from typing import Final
 from sqlalchemy.exc import DataError, DBAPIError, IntegrityError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
-from mesh_itk3.ports import LedgerConflict, LedgerUnavailable, StepRefused
+from mesh_itk3.ports import LedgerConflict, LedgerDamaged, LedgerUnavailable, StepRefused
 
+DAMAGED: Final = (
+    "the ledger file is damaged: stop the service, see `mesh-itk3 ledger check`, then put a backup in its place with"
+    " `mesh-itk3 ledger restore`; the damaged file is kept beside it"
+)
 _SQLITE: Final = {
     sqlite3.SQLITE_FULL: "the disk under the ledger is full",
     sqlite3.SQLITE_IOERR: "the disk under the ledger failed to read or write",
     sqlite3.SQLITE_READONLY: "the ledger cannot be written",
-    sqlite3.SQLITE_CORRUPT: "the ledger file is damaged; restore a backup",
-    sqlite3.SQLITE_NOTADB: "the ledger file is damaged or is no ledger",
+    sqlite3.SQLITE_CORRUPT: DAMAGED,
+    sqlite3.SQLITE_NOTADB: DAMAGED,
     sqlite3.SQLITE_CANTOPEN: "the ledger file cannot be opened",
     sqlite3.SQLITE_PERM: "the ledger file may not be opened",
     sqlite3.SQLITE_BUSY: "another process holds the ledger file for too long",
     sqlite3.SQLITE_LOCKED: "another process holds the ledger file for too long",
 }
+_DAMAGE: Final = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
 _POSTGRESQL: Final = {
     "08": "the connection to the ledger's server is lost",
     "28": "the ledger's server refuses the user or password",
@@ -52,12 +57,12 @@ def ledger_failures() -> Iterator[None]:
     except DBAPIError as error:
         if isinstance(error, DataError) or _is_of_the_value(error.orig):
             raise StepRefused("the ledger cannot hold a value: it is too long, or no text") from error
-        raise LedgerUnavailable(_said(error.orig)) from error
+        raise _unavailable(error.orig) from error
     except UnicodeEncodeError:
         # Not chained: this error carries the whole value.
         raise StepRefused("the ledger cannot hold a value: it is no text") from None
     except sqlite3.Error as error:
-        raise LedgerUnavailable(_said(error)) from error
+        raise _unavailable(error) from error
     except PoolTimeout as error:
         raise LedgerUnavailable("every connection to the ledger is busy for too long") from error
 
@@ -83,6 +88,11 @@ def _is_of_the_value(error: BaseException | None) -> bool:
     if isinstance(error, sqlite3.Error):
         return getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF == sqlite3.SQLITE_TOOBIG
     return (getattr(error, "sqlstate", None) or "")[:2] in _OF_THE_VALUE
+
+
+def _unavailable(error: BaseException | None) -> LedgerUnavailable:
+    is_damage = isinstance(error, sqlite3.Error) and getattr(error, "sqlite_errorcode", 0) & 0xFF in _DAMAGE
+    return (LedgerDamaged if is_damage else LedgerUnavailable)(_said(error))
 
 
 def _said(error: BaseException | None) -> str:

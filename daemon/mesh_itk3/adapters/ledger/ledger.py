@@ -10,7 +10,7 @@ from typing import Final
 
 from sqlalchemy import Connection, insert, select, update
 
-from mesh_itk3.adapters.ledger import acts, claims, duties, messages, queries, responses, rows
+from mesh_itk3.adapters.ledger import acts, claims, duties, messages, pruning, queries, responses, rows
 from mesh_itk3.adapters.ledger.claims import Due
 from mesh_itk3.adapters.ledger.collectors import LEASE, Borrowed, Collectors, FileLock, Leases
 from mesh_itk3.adapters.ledger.engine import Database, connect
@@ -20,6 +20,7 @@ from mesh_itk3.adapters.ledger.schema import mailbox_state
 from mesh_itk3.lifecycle import State
 from mesh_itk3.ports import (
     Entry,
+    Expired,
     Hold,
     Kind,
     LeaseLost,
@@ -27,6 +28,7 @@ from mesh_itk3.ports import (
     MessageKey,
     MessageRecord,
     Overview,
+    Prunable,
     Received,
     ResponseRecord,
     ResponseStep,
@@ -52,8 +54,9 @@ def open_ledger(url: str, *, owner: str, lease: timedelta = LEASE) -> SqlLedger:
     except BaseException:
         database.close()
         raise
-    file = database.sqlite_file
-    return SqlLedger(database, FileLock(file) if file else Leases(database, owner=owner, duration=lease))
+    if file := database.sqlite_file:
+        return SqlLedger(database, FileLock(file, is_sound=lambda: not database.is_damaged))
+    return SqlLedger(database, Leases(database, owner=owner, duration=lease))
 
 
 def open_held_ledger(url: str, hold: Hold) -> SqlLedger:
@@ -71,11 +74,16 @@ class SqlLedger:
         self._collectors = collectors
         self._turn = threading.Lock()
         self._served_last: dict[State, str] = {}
+        self._is_looked_at = False
 
     # -- who collects
 
     def hold(self, mailbox_ids: Sequence[str], now: datetime) -> None:
         self._collectors.hold(mailbox_ids, now)
+        if isinstance(self._collectors, FileLock) and not self._is_looked_at:
+            # Once, by the process that is going to write: a damaged file must not be written into.
+            self._database.look_at(was_clean=self._collectors.was_clean)
+            self._is_looked_at = True
 
     def held(self) -> Hold:
         return self._collectors.held()
@@ -214,6 +222,32 @@ class SqlLedger:
                 swept += len(unnamed)
         return swept
 
+    # -- retention
+
+    def prunable(self, expired: Expired, mailbox_ids: Sequence[str]) -> list[Prunable]:
+        with self._database.reading() as connection:
+            return list(pruning.prunable(connection, expired, mailbox_ids))
+
+    def let_go_of_payloads(
+        self, state: State, before: datetime, mailbox_ids: Sequence[str], limit: int, entry: Entry
+    ) -> list[StoredPayload]:
+        with self._writing(mailbox_ids) as connection:
+            return pruning.let_go_of_payloads(connection, state, before, mailbox_ids, limit, entry)
+
+    def prune_events(
+        self, before: datetime, mailbox_ids: Sequence[str], after: int, limit: int, now: datetime
+    ) -> tuple[int, int | None]:
+        with self._writing(mailbox_ids) as connection:
+            return pruning.prune_events(connection, before, mailbox_ids, after, limit, now)
+
+    def doubt_owed(self, now: datetime) -> int:
+        with self._database.writing() as connection:
+            return responses.doubt_owed(connection, now)
+
+    def prune_response_bytes(self, before: datetime, mailbox_ids: Sequence[str], limit: int, now: datetime) -> int:
+        with self._writing(mailbox_ids) as connection:
+            return pruning.prune_response_bytes(connection, before, mailbox_ids, limit, now)
+
     # -- people and tools
 
     def find(self, identifier: str) -> list[MessageRecord]:
@@ -246,10 +280,10 @@ class SqlLedger:
         with self._database.reading() as connection:
             return queries.responses_to(connection, key)
 
-    def overview(self, now: datetime) -> Overview:
+    def overview(self, now: datetime, *, is_whole: bool = True) -> Overview:
         del now  # nothing is counted by its age here: the caller compares `oldest_waiting`
         with self._database.reading() as connection:
-            return queries.overview(connection)
+            return queries.overview(connection, is_whole=is_whole)
 
     def answers_to(self, local_ids: Sequence[str]) -> list[MessageRecord]:
         with self._database.reading() as connection:

@@ -83,7 +83,7 @@ def record_received(connection: Connection, received: Sequence[tuple[Received, E
 
 
 def replace_payload(connection: Connection, key: MessageKey, payload: StoredPayload, entry: Entry) -> None:
-    statement = update(message).where(is_this_message).values(rows.payload_values(payload))
+    statement = update(message).where(is_this_message).values(rows.payload_values(payload) | {"payload_pruned_at": None})
     if connection.execute(statement, this_message(key)).rowcount != 1:
         raise LedgerConflict("this message is not in the ledger")
     add_entries(connection, [(key, entry)])

@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
-from urllib.parse import quote
 
 from sqlalchemy import Connection, inspect, text
 
-from mesh_itk3.adapters.durable import file_aside
 from mesh_itk3.adapters.ledger.collectors import FileLock
+from mesh_itk3.adapters.ledger.copies import back_up, require_whole
 from mesh_itk3.adapters.ledger.engine import Database, connect, create_sqlite_file
-from mesh_itk3.adapters.ledger.failures import ledger_failures
 from mesh_itk3.adapters.ledger.schema import REVISION, VERSION_TABLE
 from mesh_itk3.ports import HeldByAnother, LedgerUnavailable, StorageFailed
 
@@ -52,21 +49,24 @@ class Migrations:
 SHIPPED: Final = Migrations(Path(__file__).parent / "migrations", REVISION)
 
 
-def migrate(url: str, now: datetime, migrations: Migrations = SHIPPED) -> MigrationResult:
+def migrate(url: str, now: datetime, migrations: Migrations = SHIPPED, *, keeps_copy: bool = True) -> MigrationResult:
     """Makes the ledger where there is none, and brings an older one up to date in one transaction. Safe to repeat.
 
-    An existing SQLite ledger is first copied, consistently, to a file beside it. While a ledger changes, nobody can
-    become its collector. Raises LedgerUnavailable where the ledger is newer than this program, damaged or not ours;
+    An existing SQLite ledger is first copied, consistently, to a file beside it, unless `keeps_copy` is false. While a ledger
+    changes, nobody can become its collector. Raises LedgerUnavailable where the ledger is newer than this program, damaged or
+    not ours;
     HeldByAnother where an older ledger is still being collected into (on PostgreSQL: a lease has not expired at `now`).
     """
     database = connect(url)
     try:
+        if database.sqlite_file:
+            require_whole(database.sqlite_file)
         if database.sqlite_file and not database.sqlite_file.exists():
             create_sqlite_file(database.sqlite_file)
         if _revision(database) == migrations.revision:
             return MigrationResult(upgraded=False, revision=migrations.revision, backup=None)
         with _sqlite_collector_lock(database, now):
-            return _upgrade(database, now, migrations)
+            return _upgrade(database, now, migrations, keeps_copy=keeps_copy)
     finally:
         database.close()
 
@@ -94,6 +94,8 @@ def require_current_schema(database: Database) -> None:
 
 
 def _revision(database: Database) -> str | None:
+    if database.sqlite_file:
+        require_whole(database.sqlite_file)
     if database.sqlite_file and not database.sqlite_file.is_file():
         raise LedgerUnavailable("there is no ledger file here yet: `mesh-itk3 run` makes it")
     with database.reading() as connection:
@@ -112,7 +114,7 @@ def _read_revision(connection: Connection) -> str | None:
     return None
 
 
-def _upgrade(database: Database, now: datetime, migrations: Migrations) -> MigrationResult:
+def _upgrade(database: Database, now: datetime, migrations: Migrations, *, keeps_copy: bool) -> MigrationResult:
     with database.writing() as connection:
         if not database.is_sqlite:
             connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _MIGRATION_LOCK})
@@ -123,7 +125,7 @@ def _upgrade(database: Database, now: datetime, migrations: Migrations) -> Migra
         if found is not None:
             _require_known(found, migrations)
             _require_no_lease(connection, now)
-        backup = _back_up(database.sqlite_file, found, now) if database.sqlite_file and found else None
+        backup = _back_up(database.sqlite_file, found, now) if database.sqlite_file and found and keeps_copy else None
         _run_migrations(connection, migrations)
     is_new = found is None
     return MigrationResult(upgraded=not is_new, revision=migrations.revision, backup=backup, is_new=is_new)
@@ -184,25 +186,9 @@ def _sqlite_collector_lock(database: Database, now: datetime) -> Iterator[None]:
 
 
 def _back_up(ledger: Path, revision: str, now: datetime) -> Path:
-    """Through SQLite's backup interface: a plain copy of the file would lack what is still in the write-ahead log."""
     backup = ledger.with_name(f"{ledger.name}.{revision}.{now.astimezone(UTC):%Y%m%dT%H%M%SZ}.backup")
     try:
-        with ledger_failures(), file_aside(backup) as aside:
-            _copy_database(ledger, aside)
+        back_up(ledger, backup)
     except StorageFailed as error:
         raise LedgerUnavailable(f"the ledger cannot be backed up before its upgrade: {error}") from error
     return backup
-
-
-def _copy_database(source: Path, target: Path) -> None:
-    reading = sqlite3.connect(f"file:{quote(str(source))}?mode=ro", uri=True)
-    writing = sqlite3.connect(target)
-    try:
-        damage = reading.execute("PRAGMA quick_check(1)").fetchone()[0]
-        if damage != "ok":
-            raise LedgerUnavailable("the ledger file is damaged; restore a backup")
-        writing.execute("PRAGMA journal_mode = OFF")
-        reading.backup(writing)
-    finally:
-        writing.close()
-        reading.close()

@@ -25,6 +25,7 @@ Page = list[tuple[MessageRecord, tuple[ResponseRecord, ...]]]
 
 _UNFINISHED: Final = (State.RECEIVED.value, State.ACCEPTED.value)
 _WAITING_STATES: Final = frozenset({State.RECEIVED, State.ACCEPTED, State.AWAITING_DECISION, State.PARKED})
+_OPEN_RESPONSES: Final = tuple(state.value for state in ResponseState if state is not ResponseState.DELIVERED)
 
 
 def get(connection: Connection, key: MessageKey) -> MessageRecord | None:
@@ -56,7 +57,13 @@ def page(
     connection: Connection, states: Sequence[State], mailbox_ids: Sequence[str], before: int | None, size: int
 ) -> tuple[Page, int | None]:
     """Up to `size` messages newest first, and where the next page begins: None after the last."""
-    query = select(message).order_by(message.c.sequence.desc()).limit(size)
+    query = select(message).limit(size)
+    if states and _WAITING_STATES.issuperset(states):
+        # Few, wherever they stand: found by their state and sorted. `+ 0` keeps SQLite from reading the whole table backwards.
+        mailbox_ids = mailbox_ids or mailboxes(connection)
+        query = query.order_by((message.c.sequence + 0).desc())
+    else:
+        query = query.order_by(message.c.sequence.desc())
     if states:
         query = query.where(message.c.state.in_([state.value for state in states]))
     if mailbox_ids:
@@ -81,15 +88,27 @@ def timeline(connection: Connection, key: MessageKey) -> list[Entry]:
     return [rows.entry_record(row) for row in connection.execute(query.order_by(message_event.c.sequence))]
 
 
-def overview(connection: Connection) -> Overview:
-    groups = connection.execute(
-        select(message.c.mailbox_id, message.c.state, func.count(), func.min(message.c.received_at)).group_by(
-            message.c.mailbox_id, message.c.state
-        )
-    ).all()
-    responses = connection.execute(
-        select(response.c.mailbox_id, response.c.state, func.count()).group_by(response.c.mailbox_id, response.c.state)
-    )
+def mailboxes(connection: Connection) -> list[str]:
+    """Every mailbox that has a message: one step down the index for each, however many messages they have."""
+    found: list[str] = []
+    first = func.min(message.c.mailbox_id)
+    mailbox_id = connection.execute(select(first)).scalar()
+    while mailbox_id is not None:
+        found.append(mailbox_id)
+        mailbox_id = connection.execute(select(first).where(message.c.mailbox_id > mailbox_id)).scalar()
+    return found
+
+
+def overview(connection: Connection, *, is_whole: bool) -> Overview:
+    """Not `is_whole`: of what waits only, which takes as long as there is much of it, and not as long as the ledger."""
+    of_messages = select(message.c.mailbox_id, message.c.state, func.count(), func.min(message.c.received_at))
+    of_responses = select(response.c.mailbox_id, response.c.state, func.count())
+    if not is_whole:
+        here = mailboxes(connection)
+        of_messages = of_messages.where(message.c.mailbox_id.in_(here), message.c.state.in_(sorted(_WAITING_STATES)))
+        of_responses = of_responses.where(response.c.mailbox_id.in_(here), response.c.state.in_(_OPEN_RESPONSES))
+    groups = connection.execute(of_messages.group_by(message.c.mailbox_id, message.c.state)).all()
+    responses = connection.execute(of_responses.group_by(response.c.mailbox_id, response.c.state))
     return Overview(
         messages={(mailbox_id, State(state)): count for mailbox_id, state, count, _ in groups},
         responses={(mailbox_id, ResponseState(state)): count for mailbox_id, state, count in responses},

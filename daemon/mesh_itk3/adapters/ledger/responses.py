@@ -76,7 +76,7 @@ def by_id(
         same.append(response.c.message_header_id_key == id_key(message_header_id))
     if not same:
         return None
-    row = connection.execute(_records().where(*same).order_by(response.c.sequence).limit(1)).first()
+    row = connection.execute(_records(may_be_pruned=True).where(*same).order_by(response.c.sequence).limit(1)).first()
     return None if row is None else rows.response_record(row)
 
 
@@ -94,20 +94,28 @@ def apply(connection: Connection, steps: Sequence[ResponseStep]) -> None:
     return_with_infrastructure(connection, steps)
 
 
+def doubt_owed(connection: Connection, now: datetime) -> int:
+    untried = update(response).where(text(OWED), response.c.unresolved_since.is_(None))
+    return connection.execute(untried.values(unresolved_since=now)).rowcount
+
+
 def mailboxes_of(connection: Connection, steps: Sequence[ResponseStep]) -> set[str]:
     query = select(response.c.mailbox_id).distinct().where(response.c.local_id.in_([step.local_id for step in steps]))
     return set(connection.execute(query).scalars())
 
 
-def _records() -> Select[Any]:
-    """With body and, for business responses, the state of the infrastructure response of the same message."""
+def _records(*, may_be_pruned: bool = False) -> Select[Any]:
+    """With body and, for business responses, the state of the infrastructure response of the same message. What is to be sent
+    has its bytes, or is not found: empty ones must never go out.
+    """
     of_same_message = and_(
         response.c.level == "business",
         _infrastructure.c.level == "infrastructure",
         _infrastructure.c.answered_mesh_message_id == response.c.answered_mesh_message_id,
         _infrastructure.c.mailbox_id == response.c.mailbox_id,
     )
-    joined = response.join(response_body, response_body.c.local_id == response.c.local_id)
+    is_its_body = response_body.c.local_id == response.c.local_id
+    joined = response.join(response_body, is_its_body, isouter=may_be_pruned)
     joined = joined.outerjoin(_infrastructure, of_same_message)
     return select(response, response_body.c.body, _infrastructure.c.state.label("infrastructure_state")).select_from(joined)
 

@@ -20,6 +20,7 @@ from mesh_itk3.ports import (
     MessageKey,
     MessageRecord,
     NewResponse,
+    PrunedPayload,
     Received,
     ResponseChanges,
     ResponseRecord,
@@ -30,7 +31,7 @@ _OWN_FORM: Final = frozenset({"kind", "state", "parked_from", "warnings"})
 _NOT_IN_RECORD: Final = frozenset(
     {"sequence", "mailbox_id", "mesh_message_id", "claimed_at", "message_header_id_key", "document_id_key"}
 )
-_PAYLOAD: Final = frozenset({"payload_name", "payload_bytes", "payload_sha256"})
+_PAYLOAD: Final = frozenset({"payload_name", "payload_bytes", "payload_sha256", "payload_pruned_at"})
 _PLAIN: Final = tuple(
     column.name for column in schema.message.columns if column.name not in _OWN_FORM | _NOT_IN_RECORD | _PAYLOAD
 )
@@ -48,6 +49,7 @@ def message_record(row: Row[Any]) -> MessageRecord:
         kind=Kind(values["kind"]),
         state=State(values["state"]),
         payload=_payload(values),
+        pruned=_pruned(values),
         parked_from=State(values["parked_from"]) if values["parked_from"] else None,
         warnings=tuple(values["warnings"].split()),
         **{name: values[name] for name in _PLAIN},
@@ -161,6 +163,12 @@ def _payload(values: Mapping[str, Any]) -> StoredPayload | None:
     if values["payload_name"] is None:
         return None
     return StoredPayload(name=values["payload_name"], bytes=values["payload_bytes"], sha256=values["payload_sha256"])
+
+
+def _pruned(values: Mapping[str, Any]) -> PrunedPayload | None:
+    if values["payload_name"] is not None or values["payload_pruned_at"] is None:
+        return None
+    return PrunedPayload(at=values["payload_pruned_at"], bytes=values["payload_bytes"], sha256=values["payload_sha256"])
 
 
 def _plain(value: object) -> object:

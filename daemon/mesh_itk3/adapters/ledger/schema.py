@@ -35,7 +35,7 @@ from sqlalchemy.types import TypeEngine
 
 from mesh_itk3.itk3.resource import normalise_id
 
-REVISION: Final = "0002"
+REVISION: Final = "0003"
 """The newest migration: what this program reads and writes."""
 VERSION_TABLE: Final = "mesh_itk3_schema"
 """Holds the ledger's revision. A name of our own, so that another program's database is never taken for a ledger."""
@@ -124,6 +124,9 @@ message = Table(
     Column("seen_at", UtcTime),
     Column("seen_by", String),
     Column("answers_local_id", String),
+    # Retention: its bytes are gone by the practice's own rule (size and digest stay), and so are lines of its timeline.
+    Column("payload_pruned_at", UtcTime),
+    Column("events_pruned_at", UtcTime),
     UniqueConstraint("mesh_message_id", "mailbox_id", name="message_mesh_message_id"),
 )
 Index("message_by_state", message.c.mailbox_id, message.c.state, message.c.received_at)
@@ -146,6 +149,8 @@ OWED: Final = "state = 'owed'"
 SENT: Final = "state = 'sent'"
 RAISED: Final = "seen_at IS NULL AND (raised_at IS NOT NULL OR state IN ('undelivered', 'parked'))"
 WAITING: Final = "due_at IS NOT NULL"
+FINISHED_WITH_PAYLOAD: Final = "finished_at IS NOT NULL AND payload_name IS NOT NULL"
+DELIVERED_WITH_BYTES: Final = "state = 'delivered' AND body_pruned_at IS NULL"
 """Conditions of the partial indexes. A query that says one of them word for word is answered from that index: neither
 engine can tell it from a parameter's value.
 """
@@ -157,6 +162,7 @@ _partial_index("message_in_progress", message.c.mailbox_id, where=IN_PROGRESS)
 _partial_index("message_waiting", message.c.mailbox_id, where=WAITING)
 _partial_index("message_unseen", message.c.mailbox_id, where=UNSEEN)
 _partial_index("message_by_answered", message.c.answers_local_id, where=ANSWERING)
+_partial_index("message_finished_with_payload", message.c.state, message.c.finished_at, where=FINISHED_WITH_PAYLOAD)
 
 message_event = Table(
     "message_event",
@@ -200,6 +206,7 @@ response = Table(
     Column("status_code", String),
     Column("raised_at", UtcTime),
     Column("seen_at", UtcTime),
+    Column("body_pruned_at", UtcTime),
     UniqueConstraint("local_id", name="response_local_id"),
     # At most one response per level, ever: whatever goes wrong elsewhere, a sender is not answered twice. That nothing
     # follows a negative infrastructure response is a trigger: see migration 0002.
@@ -211,6 +218,7 @@ ASKED_AT: Final = func.coalesce(response.c.tracked_at, response.c.sent_at)
 _partial_index("response_owed", response.c.mailbox_id, response.c.sequence, where=OWED)
 _partial_index("response_sent", response.c.mailbox_id, ASKED_AT, where=SENT)
 _partial_index("response_raised", response.c.mailbox_id, where=RAISED)
+_partial_index("response_delivered_with_bytes", response.c.created_at, where=DELIVERED_WITH_BYTES)
 Index("response_by_state", response.c.mailbox_id, response.c.state)
 Index("response_by_mesh_message_id", response.c.mesh_message_id)
 Index("response_by_message_header_id", response.c.message_header_id_key)

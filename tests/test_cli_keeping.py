@@ -1,0 +1,205 @@
+"""`prune` and `ledger check|backup|restore` as a person types them: real processes over a real ledger."""
+
+from __future__ import annotations
+
+import sqlite3
+from contextlib import closing
+from datetime import timedelta
+
+import pytest
+
+from mesh_itk3.adapters.payload_store import DirectoryPayloadStore
+from mesh_itk3.lifecycle import State
+from mesh_itk3.ports import Kind, MeshHeaders, MessageKey, Received, Step
+from support.place import MAILBOX, NOW, Place, an_entry, is_one_line, send, take
+
+BYTES = b"<Bundle/>"
+
+
+@pytest.fixture
+def place(tmp_path):
+    place = Place(tmp_path)
+    place.configure(retention={"completed_payloads_days": 30})
+    place.make_ledger()
+    return place
+
+
+def payloads(place):
+    return DirectoryPayloadStore(place.state / "payloads")
+
+
+def a_filed_letter(place, mesh_message_id, *, is_recorded=True):
+    """Completed long ago, its bytes kept; or in the payload store alone."""
+    headers = MeshHeaders(mesh_message_id, "TOC_FHIR_IP_DISCH", "DATA", "X26HC005", MAILBOX)
+    stored = payloads(place).write(payloads(place).new_name(MAILBOX), lambda file: file.write(BYTES) and None, headers)
+    key = MessageKey(MAILBOX, mesh_message_id)
+    if is_recorded:
+        with place.ledger() as ledger:
+            received = Received(key, "TOC_FHIR_IP_DISCH", Kind.MESSAGE, NOW, "X26HC005", None, None, stored)
+            ledger.record_received(received, an_entry("collect", "received"))
+            ledger.record_acknowledged([key], NOW)
+            ledger.apply([Step(key, State.RECEIVED, State.ACCEPTED, an_entry("interpret", "accepted"))])
+            done = Step(key, State.ACCEPTED, State.COMPLETED, an_entry("dispatch", "completed"), {"finished_at": NOW})
+            ledger.apply([done])
+    return key, stored
+
+
+# ------------------------------------------------------------------------------------------------ prune
+
+
+def test_prune_shows_what_would_go_then_removes_it_and_everything_says_so(place):
+    key, stored = a_filed_letter(place, "OLD")
+
+    (row,) = place.json("prune", "--dry-run")["pruned"]
+    assert (row["kind"], row["state"], row["count"], row["bytes"]) == ("payloads", "completed", 1, len(BYTES))
+    assert row["oldest_at"] == NOW.isoformat()
+    assert payloads(place).is_whole(stored.name, stored.bytes)
+
+    done = place.run("prune")
+    assert (done.returncode, is_one_line(done.stdout)) == (0, True)
+    assert "1 payload of completed messages, 0.0 MB: gone" in done.stdout
+    assert not payloads(place).is_whole(stored.name, stored.bytes)
+
+    trace = place.run("trace", key.mesh_message_id).stdout
+    assert "pruned on" in trace
+    assert stored.sha256 in trace
+    assert str(place.state / "payloads") not in trace
+    (message,) = place.json("messages")["messages"]
+    assert (message["payload"], message["bytes"], message["sha256"]) == (None, len(BYTES), stored.sha256)
+    assert message["payload_pruned_at"]
+    assert place.json("ledger", "check")["ok"], "what is pruned is not missed"
+
+
+def test_without_retention_nothing_goes_and_prune_says_why(place):
+    place.configure()
+    _, stored = a_filed_letter(place, "OLD")
+
+    assert "no [retention]" in place.run("prune").stdout
+    assert payloads(place).is_whole(stored.name, stored.bytes)
+
+
+def test_a_retention_shorter_than_mesh_may_need_is_refused(place):
+    place.configure(retention={"completed_payloads_days": 29, "events_days": 89})
+
+    done = place.run("prune", "--dry-run")
+
+    assert done.returncode == 78
+    assert "[retention] completed_payloads_days" in done.stderr
+    assert "[retention] events_days" in done.stderr
+
+
+# ------------------------------------------------------------------------------------------------ check
+
+
+def test_check_names_every_payload_that_is_gone_short_or_changed(place):
+    letters = {name: a_filed_letter(place, name)[1] for name in ("GONE", "SHORT", "CHANGED", "GOOD")}
+    payloads(place).discard(letters["GONE"].name)
+    (place.state / "payloads" / letters["SHORT"].name).write_bytes(BYTES[:-1])
+    (place.state / "payloads" / letters["CHANGED"].name).write_bytes(BYTES[::-1])
+
+    done = place.run("ledger", "check")
+    assert done.returncode == 1
+    assert [name for name in letters if name in done.stdout] == ["GONE", "SHORT"]
+
+    done = place.run("ledger", "check", "--deep")
+    assert done.returncode == 1
+    assert [name for name in letters if name in done.stdout] == ["GONE", "SHORT", "CHANGED"]
+
+
+def test_check_of_a_damaged_ledger_and_the_daemons_refusal_name_the_way_out(place):
+    for number in range(60):
+        take(place, f"MESSAGE-{number}")
+    with place.ledger_file.open("r+b") as file:
+        file.seek(4096)
+        file.write(b"\xa5" * 40_000)
+
+    done = place.run("ledger", "check")
+    assert done.returncode == 1
+    assert "✗ file" in done.stdout
+    assert "ledger restore" in done.stdout
+
+    done = place.run("run", "--once")
+    assert done.returncode == 1
+    assert "ledger check" in done.stderr
+    assert "ledger restore" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_on_postgresql_the_verbs_say_what_to_use_instead(place):
+    place.configure(ledger={"url": "postgresql://nobody@127.0.0.1:1/ledger"}, payloads={"shared": True})
+
+    done = place.run("ledger", "backup", "/nowhere")
+
+    assert (done.returncode, is_one_line(done.stderr)) == (2, True)
+    assert "pg_" in done.stderr
+
+
+# ------------------------------------------------------------------------------------------------ backup and restore
+
+
+def test_a_backup_never_replaces_a_file(place):
+    target = place.directory / "backup.db"
+    target.write_text("another")
+
+    done = place.run("ledger", "backup", str(target))
+
+    assert (done.returncode, is_one_line(done.stderr)) == (2, True)
+    assert target.read_text() == "another"
+
+
+def test_a_restore_loses_no_letter_and_has_what_is_owed_looked_up(place):
+    before, _ = a_filed_letter(place, "BEFORE")
+    owing = take(place, "OWING", State.ACCEPTED)
+    backup = place.directory / "backup.db"
+    assert place.json("ledger", "backup", str(backup))["schema"] == "0003"
+    after, stored = a_filed_letter(place, "AFTER")
+    send(place, "answer-to-OWING", "SENT")
+
+    document = place.json("ledger", "restore", str(backup), "--by", "Jo Smith")
+
+    assert (document["adopted"], document["owed_to_be_looked_up"]) == (1, 1)
+    with place.ledger() as ledger:
+        assert ledger.get(before).state is State.COMPLETED
+        assert (ledger.get(after).state, ledger.get(after).payload) == (State.RECEIVED, stored)
+        assert [(entry.outcome, entry.who) for entry in ledger.timeline(after)] == [("adopted", "Jo Smith")]
+        (owed,) = ledger.claim_responses(MAILBOX, NOW + timedelta(days=1), 10)
+        assert (owed.key, owed.unresolved_since is not None) == (owing, True)
+    with closing(sqlite3.connect(document["old_ledger"])) as old:
+        assert old.execute("SELECT count(*) FROM message WHERE state = 'completed'").fetchone() == (2,)
+
+
+def test_a_restore_is_refused_while_a_daemon_collects(place):
+    backup = place.directory / "backup.db"
+    assert place.run("ledger", "backup", str(backup)).returncode == 0
+    with place.ledger() as ledger:
+        ledger.hold([MAILBOX], NOW)
+        before = place.ledger_file.read_bytes()
+
+        done = place.run("ledger", "restore", str(backup), "--by", "Jo")
+
+        assert (done.returncode, is_one_line(done.stderr)) == (75, True)
+        assert place.ledger_file.read_bytes() == before
+
+
+@pytest.mark.parametrize("how", ["damaged", "newer", "itself"])
+def test_a_backup_that_will_not_do_changes_nothing(place, how):
+    take(place, "MESSAGE")
+    backup = place.directory / "backup.db"
+    assert place.run("ledger", "backup", str(backup)).returncode == 0
+    if how == "damaged":
+        backup.write_bytes(backup.read_bytes()[:8192] + b"\xa5" * 50_000)
+    elif how == "newer":
+        with closing(sqlite3.connect(backup, isolation_level=None)) as connection:
+            connection.execute("UPDATE mesh_itk3_schema SET version_num = '9999'")
+    else:
+        backup = place.ledger_file
+    names = sorted(path.name for path in place.state.iterdir() if "lock" not in path.name)
+
+    done = place.run("ledger", "restore", str(backup), "--by", "Jo")
+
+    assert done.returncode in (1, 2)
+    assert is_one_line(done.stderr)
+    left = sorted(path.name for path in place.state.iterdir() if "lock" not in path.name)
+    assert left == names
+    with place.ledger() as ledger:
+        assert ledger.get(MessageKey(MAILBOX, "MESSAGE")) is not None
