@@ -23,7 +23,7 @@ pytestmark = [pytest.mark.sandbox, pytest.mark.timeout(7200 if IS_OVERNIGHT else
 VICTIMS = ("service", "inner", "both")
 STRIDES = {"service": 17, "inner": 9}
 RELOAD_STRIDE = 29
-CERTIFICATE_STRIDE = 25
+CERTIFICATE_STRIDE = 9
 
 
 def sweep(stride: int, trial: Callable[[int, str], bool]) -> int:
@@ -52,7 +52,7 @@ def test_a_service_killed_at_work_has_lost_nothing_and_answers_nothing_twice(wor
 
     kills = sweep(STRIDES[process], trial)
     say(f"the service, points of {process}", kills, None, STRIDES[process])
-    assert kills >= 3
+    assert kills >= 2
 
 
 def test_a_service_killed_while_it_reads_its_configuration_again_has_lost_nothing(world):
