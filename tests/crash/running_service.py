@@ -56,14 +56,17 @@ class Running:
         """No point counts any more."""
         (self.directory / "armed").unlink(missing_ok=True)
 
-    def stop(self, *, armed: bool = False) -> None:
-        """In order, where it has not been killed; neither of the two is left. `armed`: points count to the end."""
+    def stop(self, *, armed: bool = False, is_restarted: bool = False) -> None:
+        """In order, where it has not been killed (or has been started again since); neither of the two is left. `armed`: points
+        count to the end.
+        """
         if not armed:
             self.disarm()
         if _is_alive(self.pid):
             os.kill(self.pid, signal.SIGTERM)
         ended = self.world.warm.wait(self.pid)
-        assert ended.code == 0 or (self.was_killed() and self.victim != "inner"), f"{ended}: {self.world.log_tail()}"
+        may_be_killed = self.was_killed() and self.victim != "inner" and not is_restarted
+        assert ended.code == 0 or may_be_killed, f"{ended}: {self.world.log_tail()}"
         inner = self.directory / "inner.pid"
         if inner.exists():
             eventually(lambda: not _is_alive(int(inner.read_text() or "0")))
