@@ -14,6 +14,7 @@ import pytest
 import sqlalchemy as sa
 
 from mesh_itk3.adapters.ledger import migrate, open_ledger, settle_log, undurable_settings
+from mesh_itk3.adapters.ledger.collectors import FileLock
 from mesh_itk3.ports import LedgerUnavailable, StorageFailed
 from mesh_itk3.scheduler import Complaints
 from power_loss.power_cut import PowerCuts
@@ -69,6 +70,18 @@ def test_a_log_that_cannot_be_made_durable_is_not_built_on(left_by_a_crash):
     with disk.recording(), pytest.raises(LedgerUnavailable, match="cannot be made durable"):
         settle_log(url_of(left_by_a_crash), NOW)
     settle_log(url_of(left_by_a_crash), NOW)
+
+
+def test_settling_the_log_does_not_hide_from_the_start_that_follows_that_the_last_daemon_died(left_by_a_crash):
+    file = left_by_a_crash / "ledger.db"
+    file.with_name("ledger.db.lock").write_text("pid 1 on here\n")
+    assert settle_log(url_of(left_by_a_crash), NOW)
+
+    lock = FileLock(file)
+    lock.hold((), NOW)
+    lock.release()
+
+    assert not lock.was_clean
 
 
 def test_there_is_nothing_to_settle_after_a_clean_end_or_before_the_first_start(tmp_path):
