@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from threading import Lock
-from typing import Any
+from typing import Any, Final
 
 from mesh_itk3 import events
 from mesh_itk3.ports import MailboxState, MessageKey, StorageFailed
@@ -13,26 +13,32 @@ from mesh_itk3.reasons import Reason
 from mesh_itk3.stages.walk import STAGE, Collector
 
 
+FORGET_AFTER_S: Final = 3600.0
+"""A guess. Each is tried every minute; one that was not for so long is in somebody else's hands (`hold`), and no longer waits."""
+
+
 @dataclass(slots=True)
 class Refusals:
     """The messages that wait because the disk has refused something of theirs. Safe to use from several threads."""
 
-    _waiting: set[MessageKey] = field(default_factory=set)
+    _waiting: dict[MessageKey, float] = field(default_factory=dict)
+    """And when they were last refused."""
     _lock: Lock = field(default_factory=Lock)
 
-    def refused(self, key: MessageKey, error: StorageFailed, said: Mapping[str, Any]) -> None:
-        """Says so for the first of them."""
+    def refused(self, key: MessageKey, error: StorageFailed, said: Mapping[str, Any], now: float) -> None:
+        """Says so for the first of them. `now`: monotonic seconds."""
         with self._lock:
+            self._waiting = {each: at for each, at in self._waiting.items() if now - at < FORGET_AFTER_S}
             is_first = not self._waiting
-            self._waiting.add(key)
+            self._waiting[key] = now
         if is_first:
             events.emit(events.STORAGE_FAILED, **said, reason=str(error), **events.where(error))
 
-    def passed(self, key: MessageKey, stage: str) -> None:
+    def passed(self, key: MessageKey, stage: str, now: float) -> None:
         """Nothing was refused; says so for the last that had waited."""
         with self._lock:
-            is_last = self._waiting == {key}
-            self._waiting.discard(key)
+            had_waited = self._waiting.pop(key, None) is not None
+            is_last = had_waited and all(now - at >= FORGET_AFTER_S for at in self._waiting.values())
         if is_last:
             events.emit(events.STORAGE_USABLE, stage=stage)
 
