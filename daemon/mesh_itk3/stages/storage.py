@@ -1,9 +1,9 @@
-"""A disk that refuses: said when it begins and when it ends, and noted for `status`."""
+"""A disk that refuses: said when it begins and when it ends."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from threading import Lock
 from typing import Any, Final
 
@@ -44,21 +44,19 @@ class Refusals:
 
 
 def collecting_failed(c: Collector, state: MailboxState, error: StorageFailed) -> None:
-    """Nothing can be collected now: said once, also across restarts, and counted for `status`. Raises LedgerUnavailable."""
+    """Nothing can be collected now: said once, also across restarts."""
     is_new = c.storage_problem is None and not is_of_the_disk(state)
     c.storage_problem = str(error)
     if is_new:
         said = {"mailbox_id": state.mailbox_id, "stage": STAGE, "reason": c.storage_problem}
         events.emit(events.STORAGE_FAILED, **said, **events.where(error))
-    c.ledger.record_mailbox_state(replace(state, failures=state.failures + 1, reason=Reason.STORAGE_FAILED))
 
 
-def collecting_works(c: Collector, state: MailboxState) -> MailboxState:
-    """Something could be collected, had there been anything. The state of the mailbox as far as the disk goes."""
+def collecting_works(c: Collector, state: MailboxState) -> None:
+    """Something could be collected, had there been anything."""
     if c.storage_problem is not None or is_of_the_disk(state):
         events.emit(events.STORAGE_USABLE, mailbox_id=state.mailbox_id, stage=STAGE)
     c.storage_problem = None
-    return replace(state, failures=0, reason=None) if is_of_the_disk(state) else state
 
 
 def is_of_the_disk(state: MailboxState) -> bool:
