@@ -12,9 +12,8 @@ from mesh_itk3.ports import MailboxState, MessageKey, StorageFailed
 from mesh_itk3.reasons import Reason
 from mesh_itk3.stages.walk import STAGE, Collector
 
-
 FORGET_AFTER_S: Final = 3600.0
-"""A guess. Each is tried every minute; one that was not for so long is in somebody else's hands (`hold`), and no longer waits."""
+"""A guess. Each is tried every minute; one that was not for so long is held by somebody, and no longer waits for the disk."""
 
 
 @dataclass(slots=True)
