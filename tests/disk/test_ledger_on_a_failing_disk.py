@@ -20,7 +20,7 @@ from mesh_itk3.scheduler import Complaints
 from power_loss.power_cut import PowerCuts
 from support.file_size import no_file_longer_than
 from support.ledger_rows import NOW, key, record
-from support.stage_world import _captured
+from support.stage_world import captured
 
 DIE_WITH_A_LOG = """
 import os, sys
@@ -116,7 +116,7 @@ def test_a_connection_that_met_an_io_error_is_not_used_again(tmp_path):
 
 
 def test_a_ledger_that_fails_is_said_once_whatever_job_meets_it_and_its_return_once():
-    said, now = _captured(), [0.0]
+    said, now = captured(), [0.0]
     complaints = Complaints(lambda: now[0])
     full = LedgerUnavailable("the disk under the ledger is full (SQLITE_FULL)")
     for _ in range(20):
@@ -136,7 +136,7 @@ def test_a_ledger_that_fails_is_said_once_whatever_job_meets_it_and_its_return_o
 
 
 def test_a_ledger_that_stays_away_is_said_again_after_an_hour():
-    said, now = _captured(), [0.0]
+    said, now = captured(), [0.0]
     complaints = Complaints(lambda: now[0])
     for _ in range(121):
         complaints.say("collect:X26ABC2", LedgerUnavailable("full"))
@@ -145,7 +145,7 @@ def test_a_ledger_that_stays_away_is_said_again_after_an_hour():
 
 
 def test_a_job_that_the_disk_refuses_is_no_fault_of_the_program():
-    said = _captured()
+    said = captured()
     Complaints(lambda: 0.0).say("sweep", StorageFailed("Read-only file system (EROFS)"))
     assert [(line["event"], line["reason"]) for line in said] == [("storage.failed", "Read-only file system (EROFS)")]
 
