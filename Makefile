@@ -57,7 +57,8 @@ mutants: $(INSTALLED) ## Plants known faults one at a time and shows which test 
 # The tests of these parts, none of any other: whoever works on a stage or the ledger finds what a change left untested.
 COVERED := */mesh_itk3/lifecycle.py,*/mesh_itk3/retry.py,*/mesh_itk3/deadlines.py,*/mesh_itk3/stages/*,*/mesh_itk3/adapters/ledger/*
 COVERING := tests/stages tests/adapters/test_ledger*.py tests/adapters/test_migrations.py tests/adapters/test_collector_lock.py \
-    tests/test_lifecycle.py tests/test_retry.py tests/test_deadlines.py
+    tests/test_lifecycle.py tests/test_retry.py tests/test_deadlines.py tests/disk/test_full_disk.py \
+    tests/disk/test_ledger_on_a_failing_disk.py
 
 coverage: $(INSTALLED) ## Branch coverage of lifecycle, stages and ledger, which has to be whole (needs PostgreSQL; some minutes)
 	@rm -f .coverage .coverage.*

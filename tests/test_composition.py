@@ -2,43 +2,26 @@
 
 from __future__ import annotations
 
-import os
-import threading
-from datetime import UTC, datetime
-
 import pytest
 
-from mesh_itk3.adapters.ledger import migrate
 from mesh_itk3.breaker import Breaker
-from mesh_itk3.composition import compose
 from mesh_itk3.lifecycle import State
 from mesh_itk3.once import run_once
 from mesh_itk3.ports import CredentialsRejected
-from mesh_itk3.registry import registry_of
-from mesh_itk3.settings import load_settings
 from mesh_itk3.simulator.messages import a_message
+from mesh_itk3.stages.prune import ROWS_AT_ONCE
+from support.composed import a_composed_daemon
 from support.fake_mailbox import FakeMailbox, a_mesh_message
-from support.practice import Practice
+from support.ledger_rows import a_message as a_received
+from support.ledger_rows import an_entry
 from support.sandbox import PRACTICE
-from support.stage_world import FakeClock
-
-
-def a_daemon(directory, mailbox, *, extra=""):
-    practice = Practice(directory, "http://127.0.0.1:1", extra=extra)
-    settings = load_settings(practice.config, None, os.environ)
-    migrate(settings.ledger.url.get_secret_value(), datetime.now(UTC))
-    daemon = compose(settings, registry_of(settings), clock=FakeClock(datetime.now(UTC)), stopping=threading.Event())
-    daemon.hold()
-    daemon.mailboxes[PRACTICE].close()
-    daemon.mailboxes[PRACTICE] = daemon.collectors[PRACTICE].mailbox = mailbox
-    return daemon
 
 
 @pytest.fixture
 def daemon(tmp_path):
     """One infrastructure response is owed, and the mailbox rejects every send until it is healed."""
     mailbox = FakeMailbox([a_mesh_message(a_message("ITK003D"))], fails_on="send", error=CredentialsRejected())
-    daemon = a_daemon(tmp_path, mailbox)
+    daemon = a_composed_daemon(tmp_path, mailbox)
     daemon.collect(PRACTICE)
     daemon.interpret()
     yield daemon
@@ -91,7 +74,7 @@ def test_a_restart_without_its_payload_directory_begins_no_new_one(daemon, tmp_p
     (tmp_path / "state" / "payloads").rename(tmp_path / "unmounted")
     daemon.close()
     mailbox = FakeMailbox([a_mesh_message(a_message("ITK003D", seed="new"))])
-    restarted = a_daemon(tmp_path, mailbox)
+    restarted = a_composed_daemon(tmp_path, mailbox)
     restarted.collect(PRACTICE)
     assert mailbox.acknowledged == []
     (tmp_path / "unmounted").rename(tmp_path / "state" / "payloads")
@@ -111,7 +94,7 @@ def undecided(tmp_path):
     extra = (
         '[decisions]\ndeadline_hours = 10\nat_deadline = "30002"\n[workflows.TOC_FHIR_IP_DISCH]\nfull_acknowledgement = true'
     )
-    daemon = a_daemon(tmp_path, mailbox, extra=extra)
+    daemon = a_composed_daemon(tmp_path, mailbox, extra=extra)
     yield daemon
     daemon.close()
 
@@ -152,3 +135,16 @@ def test_once_decides_what_is_due_sends_it_and_asks_what_became_of_the_last(unde
         assert states(undecided) == [state]
     mailbox = undecided.mailboxes[PRACTICE]
     assert (len(mailbox.sent), len(mailbox.verbs("track"))) == (2, 2)
+
+
+def test_old_lines_that_stay_do_not_keep_pruning_from_those_behind_them(tmp_path):
+    daemon = a_composed_daemon(tmp_path, FakeMailbox([]), extra="[retention]\nevents_days = 90")
+    unfinished = [(a_received(number, PRACTICE), an_entry()) for number in range(1, ROWS_AT_ONCE + 2)]
+    daemon.ledger.record_all_received(unfinished)
+    daemon.stopping.set()  # each run ends after its first step, as if that had taken its time
+
+    daemon.prune()
+    assert daemon.events_after > 0
+    daemon.prune()
+    assert daemon.events_after == 0
+    daemon.close()

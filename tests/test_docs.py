@@ -218,3 +218,19 @@ def test_every_exit_code_is_listed(code):
 def test_links_between_the_pages_lead_somewhere(page):
     for target in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", text(page)):
         assert (DOCS / target).exists(), target
+
+
+# --------------------------------------------------------------------------------------------------- architecture
+
+
+def modules() -> list[str]:
+    source = ROOT / "daemon" / "mesh_itk3"
+    found = [path for folder in ("stages", "adapters", "adapters/ledger") for path in (source / folder).glob("*.py")]
+    return sorted(path.name for path in found if path.stem != "__init__")
+
+
+@pytest.mark.parametrize("module", modules())
+def test_every_module_with_a_step_or_with_input_and_output_has_its_place_in_the_architecture(module):
+    places, _, _ = section(text("architecture.md"), "Where to change what").partition("\n`simulator/`")
+
+    assert re.search(rf"[`/]{module.removesuffix('.py')}(\.py)?`", places)

@@ -78,6 +78,8 @@ class Daemon:
     """Mailboxes that have had their handshake since this start."""
     guards: dict[str, Guard] = field(default_factory=dict)
     """Whether MESH is asked for a mailbox now, or left in peace."""
+    events_after: int = 0
+    """Where `prune` goes on in the timelines: from the beginning each time, it would only ever see the old lines that stay."""
 
     @property
     def mailbox_ids(self) -> tuple[str, ...]:
@@ -177,7 +179,9 @@ class Daemon:
         gone = expired(self.settings.retention.rules, now)
         count: Counter[str] = Counter()
         freed: Counter[str] = Counter()
-        for step in prune(self.ledger, self.payloads, gone, self.mailbox_ids, now):
+        for step in prune(self.ledger, self.payloads, gone, self.mailbox_ids, now, events_after=self.events_after):
+            if step.kind == "events":
+                self.events_after = step.after or 0
             count[step.kind] += step.count
             freed[step.kind] += step.bytes or 0
             self.progress.beat()

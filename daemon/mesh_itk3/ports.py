@@ -678,14 +678,11 @@ class Ledger(Protocol):
         receiving mailbox from the same Mex-From (design rule 2).
         """
 
-    def is_document_accepted(self, mailbox_id: str, sender_mailbox_id: str | None, document_id: str) -> MessageRecord | None:
-        """The same for the inner document's identifier."""
-
     def accepted_before(
         self, mailbox_id: str, sender_mailbox_id: str | None, message_header_id: str | None, document_id: str | None
     ) -> tuple[MessageRecord | None, MessageRecord | None]:
-        """Both at once, at the price of one: what `is_accepted` and what `is_document_accepted` say. An id that could not
-        be read is None, and nothing is known by it.
+        """The same, and the same for the inner document's identifier: both at once, at the price of one. An id that could
+        not be read is None, and nothing is known by it.
         """
 
     def apply(self, steps: Sequence[Step]) -> None:
@@ -718,6 +715,11 @@ class Ledger(Protocol):
         `apply_responses`. With an infrastructure response that is owed again comes the business response that was parked
         with it. Raises MessageInProgress where a living daemon has claimed one of the messages; what a dead one has left
         claimed is moved, and `is_alone` from then on. Raises LedgerConflict, StepRefused.
+        """
+
+    def doubt_owed(self, now: datetime) -> int:
+        """After a restore: what is owed may have been sent since the backup. From now on each of it counts as a send whose
+        outcome is not known, and is looked up before it is sent (design rule 15). How many.
         """
 
     def overdue_responses(self, mailbox_ids: Sequence[str], sent_before: datetime, limit: int) -> list[ResponseRecord]:
@@ -754,11 +756,6 @@ class Ledger(Protocol):
     ) -> tuple[int, int | None]:
         """Looks at `limit` lines of the timelines behind position `after`, oldest first, and removes those written before
         that time of messages that were settled before it. How many, and where to go on: None at the end.
-        """
-
-    def doubt_owed(self, now: datetime) -> int:
-        """After a restore: what is owed may have been sent since the backup. From now on each of it counts as a send whose
-        outcome is not known, and is looked up before it is sent (design rule 15). How many.
         """
 
     def prune_response_bytes(self, before: datetime, mailbox_ids: Sequence[str], limit: int, now: datetime) -> int:

@@ -214,10 +214,14 @@ class Service:
             return
         try:
             self.daemon.recover()
-        except (LedgerUnavailable, LeaseLost) as error:
-            events.emit(events.LEDGER_FAILED, stage="recover", **events.where(error))
+        except LeaseLost:
+            self._give_way()
+            return
+        except LedgerUnavailable as error:
+            self.daemon.complaints.say("recover", error)
             self.inner.not_before(self.waits.pauses.longest_s)
             return
+        self.daemon.complaints.forget("recover")
         self._start_inner()
 
     def _give_way(self) -> None:

@@ -86,7 +86,7 @@ def test_a_message_that_killed_the_process_is_tried_alone_again_with_ten_new_dea
     ledger.unclaim([key(2)])
     ledger.apply([a_step(2)])
     assert claimed(ledger) == [key()]
-    assert ledger.recover([HERE], AT) == 1
+    assert len(ledger.recover([HERE], AT)) == 1
     assert (ledger.get(key()).state, ledger.get(key()).interrupted) == (State.RECEIVED, 1)
 
 
@@ -124,7 +124,7 @@ def test_an_abandoned_message_is_finished_and_still_known_as_accepted(ledger):
     )  # fmt: skip
     assert (found.payload, found.sender_not_told) == (a_payload(), True)
     assert ledger.is_accepted(HERE, found.sender_mailbox_id, "a1").key == key()
-    assert ledger.is_document_accepted(HERE, found.sender_mailbox_id, "D1").key == key()
+    assert ledger.accepted_before(HERE, found.sender_mailbox_id, None, "D1")[1].key == key()
     assert [each.key for each in ledger.unseen().messages] == [key()]
     assert ledger.mark_seen(key(), Entry(AT, "seen", "seen", who="Jo")) == 1
     assert ledger.unseen().messages == ()
@@ -154,7 +154,7 @@ def test_what_a_dead_daemon_had_in_its_hands_is_held_and_tried_alone_when_it_goe
     operator = open_another()
     do(operator, hold(operator.get(key()), "Jo", AT))
     ledger.hold([HERE], AT)
-    assert ledger.recover([HERE], AT) == 0
+    assert ledger.recover([HERE], AT) == []
     do(operator, release(operator.get(key()), None, "Jo", AT))
     assert [(ledger.get(key(number)).is_alone) for number in (1, 2)] == [True, False]
 

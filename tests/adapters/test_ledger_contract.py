@@ -307,6 +307,6 @@ def test_a_document_is_known_by_system_and_value(ledger):
     record(ledger, 1)
     ledger.apply([a_step(1, document_id="https://tools.ietf.org/html/rfc4122|URN:UUID:AbC")])
 
-    assert ledger.is_document_accepted(HERE, HOSPITAL, "https://tools.ietf.org/html/rfc4122|abc").key == key()
-    assert ledger.is_document_accepted(HERE, HOSPITAL, "|abc") is None
-    assert ledger.is_document_accepted(THERE, HOSPITAL, "https://tools.ietf.org/html/rfc4122|abc") is None
+    assert ledger.accepted_before(HERE, HOSPITAL, None, "https://tools.ietf.org/html/rfc4122|abc")[1].key == key()
+    assert ledger.accepted_before(HERE, HOSPITAL, None, "|abc")[1] is None
+    assert ledger.accepted_before(THERE, HOSPITAL, None, "https://tools.ietf.org/html/rfc4122|abc")[1] is None

@@ -87,7 +87,6 @@ PATH = {
     "claim in two mailboxes": lambda ledger: ledger.claim(State.RECEIVED, (Kind.MESSAGE,), [HERE, THERE], NOW, 5),
     "recover": lambda ledger: ledger.recover([HERE], NOW),
     "is_accepted": lambda ledger: ledger.is_accepted(HERE, HOSPITAL, "A"),
-    "is_document_accepted": lambda ledger: ledger.is_document_accepted(HERE, HOSPITAL, "s|A"),
     "accepted_before": lambda ledger: ledger.accepted_before(HERE, None, "A", "s|A"),
     "apply": lambda ledger: ledger.apply([a_step(3, responses=[a_response(3)])]),
     "apply a completion": lambda ledger: ledger.apply(

@@ -25,7 +25,7 @@ def test_ids_of_any_length_are_held_and_known_again(ledger):
     assert ledger.get(key(1)).message_header_id == LONG
     assert ledger.is_accepted(HERE, HOSPITAL, f"urn:uuid:{LONG.upper()}").key == key(1)
     assert ledger.is_accepted(HERE, HOSPITAL, f"{LONG}0") is None
-    assert ledger.is_document_accepted(HERE, HOSPITAL, long["document_id"]).key == key(1)
+    assert ledger.accepted_before(HERE, HOSPITAL, None, long["document_id"])[1].key == key(1)
     assert [found.key for found in ledger.find(LONG)] == [key(1)]
 
 
@@ -50,7 +50,7 @@ def test_a_local_id_of_any_length_is_held_and_found(ledger, local_id):
 @pytest.mark.parametrize("odd", ["a\x00b", "a\ud800b"], ids=["nul", "surrogate"])
 def test_asking_for_an_id_that_is_no_text_finds_nothing(ledger, odd):
     assert ledger.is_accepted(HERE, HOSPITAL, odd) is None
-    assert ledger.is_document_accepted(HERE, HOSPITAL, f"{odd}|{odd}") is None
+    assert ledger.accepted_before(HERE, HOSPITAL, None, f"{odd}|{odd}")[1] is None
 
 
 def test_a_step_with_a_value_that_cannot_be_held_is_refused_and_undoes_its_batch(ledger):

@@ -24,6 +24,7 @@ from mesh_itk3.simulator.messages import a_message
 from mesh_itk3.stages.collect import collect
 from mesh_itk3.stages.dispatch import dispatch
 from mesh_itk3.stages.interpret import interpret
+from mesh_itk3.stages.intervene import hold, release
 from mesh_itk3.stages.poll import handshake_if_due, poll
 from support.eventually import eventually
 from support.fake_mailbox import FakeMailbox, a_mesh_message
@@ -100,6 +101,26 @@ def test_a_spool_that_refuses_is_said_once_over_all_polls_and_ours_are_collected
     assert [line["reason"] for line in daemon.said("storage.failed")] == ["spool"]
     assert [line["reason"] for line in daemon.said("storage.usable")] == ["spool"]
     assert len(daemon.mailbox.acknowledged) == 4
+
+
+def test_a_message_that_is_held_while_it_waits_for_the_disk_does_not_hush_the_next_time_that_the_disk_refuses(tmp_path):
+    messages = [a_mesh_message(a_message("ITK003D", seed=f"{n}"), workflow_id=WORKFLOW) for n in range(2)]
+    daemon = a_small_daemon(tmp_path, FakeMailbox(messages))
+    collect(daemon.collector)
+    interpret(daemon.world)
+    daemon.handler.answers = [StorageFailed("No space left on device (ENOSPC)") for _ in range(2)]
+    dispatch(daemon.world)
+    held, now = daemon.record(messages[0].mesh_message_id), daemon.clock.now()
+    daemon.ledger.act(hold(held, "Jo Smith", now).steps, (), now)
+    daemon.clock.advance(hours=2)
+    dispatch(daemon.world)
+    assert len(daemon.said("storage.usable")) == 1
+    released = release(daemon.record(messages[0].mesh_message_id), None, "Jo Smith", now)
+    daemon.ledger.act(released.steps, (), now)
+    daemon.handler.answers = [StorageFailed("No space left on device (ENOSPC)")]
+    dispatch(daemon.world)
+
+    assert len(daemon.said("storage.failed")) == 2
 
 
 def test_letters_that_a_disk_refuses_are_said_once_and_their_messages_wait_uncounted(tmp_path):

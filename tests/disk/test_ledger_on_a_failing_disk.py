@@ -14,12 +14,13 @@ import pytest
 import sqlalchemy as sa
 
 from mesh_itk3.adapters.ledger import migrate, open_ledger, settle_log, undurable_settings
+from mesh_itk3.adapters.ledger.collectors import FileLock
 from mesh_itk3.ports import LedgerUnavailable, StorageFailed
 from mesh_itk3.scheduler import Complaints
 from power_loss.power_cut import PowerCuts
 from support.file_size import no_file_longer_than
 from support.ledger_rows import NOW, key, record
-from support.stage_world import _captured
+from support.stage_world import captured
 
 DIE_WITH_A_LOG = """
 import os, sys
@@ -71,6 +72,18 @@ def test_a_log_that_cannot_be_made_durable_is_not_built_on(left_by_a_crash):
     settle_log(url_of(left_by_a_crash), NOW)
 
 
+def test_settling_the_log_does_not_hide_from_the_start_that_follows_that_the_last_daemon_died(left_by_a_crash):
+    file = left_by_a_crash / "ledger.db"
+    file.with_name("ledger.db.lock").write_text("pid 1 on here\n")
+    assert settle_log(url_of(left_by_a_crash), NOW)
+
+    lock = FileLock(file)
+    lock.hold((), NOW)
+    lock.release()
+
+    assert not lock.was_clean
+
+
 def test_there_is_nothing_to_settle_after_a_clean_end_or_before_the_first_start(tmp_path):
     assert not settle_log(url_of(tmp_path), NOW)
     migrate(url_of(tmp_path), NOW)
@@ -103,7 +116,7 @@ def test_a_connection_that_met_an_io_error_is_not_used_again(tmp_path):
 
 
 def test_a_ledger_that_fails_is_said_once_whatever_job_meets_it_and_its_return_once():
-    said, now = _captured(), [0.0]
+    said, now = captured(), [0.0]
     complaints = Complaints(lambda: now[0])
     full = LedgerUnavailable("the disk under the ledger is full (SQLITE_FULL)")
     for _ in range(20):
@@ -123,7 +136,7 @@ def test_a_ledger_that_fails_is_said_once_whatever_job_meets_it_and_its_return_o
 
 
 def test_a_ledger_that_stays_away_is_said_again_after_an_hour():
-    said, now = _captured(), [0.0]
+    said, now = captured(), [0.0]
     complaints = Complaints(lambda: now[0])
     for _ in range(121):
         complaints.say("collect:X26ABC2", LedgerUnavailable("full"))
@@ -132,7 +145,7 @@ def test_a_ledger_that_stays_away_is_said_again_after_an_hour():
 
 
 def test_a_job_that_the_disk_refuses_is_no_fault_of_the_program():
-    said = _captured()
+    said = captured()
     Complaints(lambda: 0.0).say("sweep", StorageFailed("Read-only file system (EROFS)"))
     assert [(line["event"], line["reason"]) for line in said] == [("storage.failed", "Read-only file system (EROFS)")]
 

@@ -8,9 +8,10 @@ import pytest
 
 from mesh_itk3.lifecycle import State
 from mesh_itk3.ports import Changes, Entry, Kind, MessageKey, NewResponse, Received, Step
-from support.composed import a_composed_daemon, captured
+from support.composed import a_composed_daemon
 from support.fake_mailbox import FakeMailbox
 from support.sandbox import PRACTICE
+from support.stage_world import captured
 
 OWED = 10_000
 EVERYTHING = ("handshake", "pages", "send", "find_sent", "track")

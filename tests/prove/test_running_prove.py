@@ -102,7 +102,7 @@ def test_an_interrupt_ends_it_with_what_it_has_and_leaves_no_process(tmp_path):
     environment = ENVIRONMENT | {"TMPDIR": str(place)}
     command = [*COMMAND, "--trials", "100000", "--seed", "1", "--json", "--jobs", "1", "--out", str(tmp_path / "out")]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment)
-    eventually(lambda: list(place.glob("*/worker-*/batch-2/state/letters/*/*")))
+    eventually(lambda: list(place.glob("*/worker-*/batch-2/state/letters/*/*")), within_s=120)
     process.send_signal(signal.SIGINT)
     said, complained = process.communicate(timeout=60)
     document = json.loads(said)
@@ -117,7 +117,7 @@ def test_a_killed_command_leaves_no_process(tmp_path):
     place.mkdir()
     command = [*COMMAND, "--trials", "100000", "--jobs", "1", "--out", str(tmp_path / "out")]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, env=ENVIRONMENT | {"TMPDIR": str(place)})
-    eventually(lambda: list(place.glob("*/worker-*/batch-1/state")))
+    eventually(lambda: list(place.glob("*/worker-*/batch-1/state")), within_s=120)
     process.kill()
     process.wait(10)
     eventually(lambda: processes_of("prove-dies-here") == [])

@@ -11,13 +11,17 @@ import pytest
 
 from mesh_itk3.inner_process import READY_WITHIN_S, Child, InnerProcess, Pauses
 from mesh_itk3.inner_words import IDLE, LOOK, LOOKING, LOST, READY, Start, beat, owed
-from mesh_itk3.ports import Hold
+from mesh_itk3.ports import Hold, LedgerUnavailable
 from mesh_itk3.scheduler import STALL_AFTER_S
+from mesh_itk3.service import Service, Signals
 from mesh_itk3.settings import load_settings
 from mesh_itk3.simulator.messages import a_message
+from support.composed import a_composed_daemon
 from support.eventually import eventually
+from support.fake_mailbox import FakeMailbox
 from support.practice import Practice, a_hospital, codes
 from support.sandbox import PRACTICE
+from support.stage_world import FakeClock, captured
 
 WORKFLOW = "TOC_FHIR_IP_DISCH"
 
@@ -269,3 +273,27 @@ def test_the_settings_are_handed_over_whole(tmp_path):
         == settings.mailboxes[PRACTICE].password.get_secret_value()
     )
     assert handed.hold.tokens == {"X26ABC2": 7}
+
+
+class LedgerAway:
+    """Cannot be used."""
+
+    def recover(self, *_):
+        raise LedgerUnavailable("the disk under the ledger is full (SQLITE_FULL)")
+
+
+def test_a_ledger_that_cannot_be_used_when_the_next_is_to_be_started_is_said_once_and_asked_until_it_can(tmp_path):
+    daemon = a_composed_daemon(tmp_path, FakeMailbox([]), clock=(clock := FakeClock()))
+    service = Service(daemon, Signals(), clock, None, None, inner_program=("true",))
+    usable, daemon.ledger, said = daemon.ledger, LedgerAway(), captured()
+    for _ in range(20):
+        service._revive_inner()
+        clock.advance(seconds=60)
+    assert [(line["event"], line["stage"]) for line in said] == [("ledger.failed", "recover")]
+    daemon.ledger = usable
+
+    service._revive_inner()
+
+    assert [line["event"] for line in said] == ["ledger.failed", "ledger.usable"]
+    assert service.inner.has_stopped(within_s=30)
+    daemon.close()

@@ -4,12 +4,8 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
-
-import structlog
 
 from mesh_itk3.composition import compose
 from mesh_itk3.daemon import Daemon
@@ -33,15 +29,3 @@ def a_composed_daemon(
     daemon.mailboxes[PRACTICE].close()
     daemon.mailboxes[PRACTICE] = daemon.collectors[PRACTICE].mailbox = mailbox
     return daemon
-
-
-def captured() -> list[Mapping[str, Any]]:
-    """Every event that is emitted from now on, and nothing on standard error."""
-    events: list[Mapping[str, Any]] = []
-
-    def keep(_logger: Any, _method: str, event: Mapping[str, Any]) -> Any:
-        events.append(dict(event))
-        raise structlog.DropEvent
-
-    structlog.configure(processors=[keep], cache_logger_on_first_use=False)
-    return events

@@ -23,10 +23,10 @@ from mesh_itk3.simulator.correspondence import Sent
 from mesh_itk3.simulator.faulty_mesh import FaultyMesh
 from mesh_itk3.simulator.hospital import Hospital
 from mesh_itk3.simulator.messages import a_message
-from support.composed import a_composed_daemon, captured
+from support.composed import a_composed_daemon
 from support.practice import a_hospital, codes
 from support.sandbox import PRACTICE, Sandbox, connection
-from support.stage_world import FakeClock
+from support.stage_world import FakeClock, captured
 
 WORKFLOW = "TOC_FHIR_IP_DISCH"
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)

@@ -156,11 +156,11 @@ def a_small_daemon(
     )
     collector.setdefault("workers", WORKERS)
     kept = Collector(mailbox=mailbox, ledger=ledger, payloads=payloads, routes=registry, clock=clock, **collector)
-    return SmallDaemon(world, mailbox, handler, clock, kept, Guard.restored(PRACTICE, ledger, clock), directory, _captured())
+    return SmallDaemon(world, mailbox, handler, clock, kept, Guard.restored(PRACTICE, ledger, clock), directory, captured())
 
 
-def _captured() -> list[Mapping[str, Any]]:
-    """Every event that is emitted from now on."""
+def captured() -> list[Mapping[str, Any]]:
+    """Every event that is emitted from now on, and nothing on standard error."""
     events: list[Mapping[str, Any]] = []
 
     def keep(_logger: Any, _method: str, event: Mapping[str, Any]) -> Any:

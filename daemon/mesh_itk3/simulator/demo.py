@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import signal
 import sys
 import tempfile
 import time
@@ -11,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import orjson
 from rich.console import Console
@@ -20,12 +19,10 @@ from mesh_itk3.simulator.demo_cast import Progress, differences
 from mesh_itk3.simulator.demo_play import LEVELS, Play
 from mesh_itk3.simulator.demo_practice import Daemon, Folder, write_configuration
 from mesh_itk3.simulator.demo_view import LiveTable, PlainLines, View, final_table
-from mesh_itk3.simulator.failure import SimulationFailed
+from mesh_itk3.simulator.failure import FAILED, SimulationFailed, complain, ended
 from mesh_itk3.simulator.hospital import Hospital
 from mesh_itk3.simulator.response_reader import Level
 from mesh_itk3.simulator.sandbox import HOSPITAL_MAILBOX, PASSWORD, PRACTICE_MAILBOX, SHARED_KEY, Sandbox
-
-INTERRUPTED: Final = 130
 
 
 def run_demo(*, keep: bool, json: bool, directory: Path | None) -> int:
@@ -33,24 +30,7 @@ def run_demo(*, keep: bool, json: bool, directory: Path | None) -> int:
 
     `directory` must not exist yet or be empty; without it a temporary one is made. It stays, with all that was filed.
     """
-    # A terminal that cannot show a tick mark must not end the demo.
-    sys.stdout.reconfigure(errors="replace")  # type: ignore[union-attr]
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # stop as tidily as for Ctrl-C
-    try:
-        folder = Folder(_prepared(directory))
-        return _show(folder, keep=keep, json=json)
-    except SimulationFailed as error:
-        _complain(str(error))
-    except OSError as error:
-        _complain(f"{error.filename or 'the system'}: {error.strerror}")
-    except KeyboardInterrupt:
-        _complain("stopped")
-        return INTERRUPTED
-    return 1
-
-
-def _complain(what: str) -> None:
-    sys.stderr.write(f"mesh-itk3 demo: {what}\n")
+    return ended("demo", lambda: _show(Folder(_prepared(directory)), keep=keep, json=json))
 
 
 def _prepared(directory: Path | None) -> Path:
@@ -76,7 +56,7 @@ def _show(folder: Folder, *, keep: bool, json: bool) -> int:
             _stay(console, folder, daemon, json=json)
         code = daemon.stop()
     if code:
-        _complain(f"the daemon stopped with exit code {code}; its log is {folder.daemon_log}")
+        complain("demo", f"the daemon stopped with exit code {code}; its log is {folder.daemon_log}", FAILED)
     return 1 if code or problems or any(differences(each) for each in play.progress) else 0
 
 

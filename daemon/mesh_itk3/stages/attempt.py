@@ -112,13 +112,13 @@ def _safely(world: World, stage: str, record: MessageRecord, work: Callable[[Mes
     except PayloadMissing as error:
         outcome = failed_attempt(world, record, stage, Reason.PAYLOAD_MISSING, error)
     except StorageFailed as error:
-        world.refusals.refused(record.key, error, {**ids(record), "stage": stage})
+        world.refusals.refused(record.key, error, {**ids(record), "stage": stage}, world.clock.monotonic())
         return later(world, record, stage, Reason.STORAGE_FAILED, WAIT_FOR_DISK, attempts=record.attempts)
     except (Exception, SystemExit) as error:  # noqa: BLE001 - the per-message loop: one message's fault must not hold up the others
         outcome = failed_attempt(world, record, stage, Reason.STAGE_FAILED, error)
     finally:
         world.progress()
-    world.refusals.passed(record.key, stage)
+    world.refusals.passed(record.key, stage, world.clock.monotonic())
     return outcome
 
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import Final
+from typing import Any, Final
 
 from mesh_itk3 import events
 from mesh_itk3.breaker import Errand
 from mesh_itk3.ports import Mailbox, StorageFailed
+from mesh_itk3.reasons import Reason
 from mesh_itk3.stages.collect import Collector, Walk, collect
 from mesh_itk3.stages.guard import Guard
 from mesh_itk3.stages.storage import collecting_failed, collecting_works, is_of_the_disk
@@ -33,12 +34,14 @@ def _poll_once(c: Collector, guard: Guard) -> Walk | None:
     try:
         walk = collect(c)
     except StorageFailed as error:
-        collecting_failed(c, guard.state(), error)
+        state = guard.state()
+        collecting_failed(c, state, error)
+        guard.note(failures=state.failures + 1, reason=Reason.STORAGE_FAILED)
         return None
     state = guard.state()
-    after = collecting_works(c, state)
-    of_the_disk = {"failures": after.failures, "reason": after.reason} if is_of_the_disk(state) else {}
-    guard.note(last_success_at=c.clock.now(), **of_the_disk)
+    collecting_works(c, state)
+    mended: dict[str, Any] = {"failures": 0, "reason": None} if is_of_the_disk(state) else {}
+    guard.note(last_success_at=c.clock.now(), **mended)
     _say_polled(c, walk, started)
     return walk
 

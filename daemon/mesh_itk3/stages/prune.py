@@ -29,6 +29,8 @@ class Pruned:
     count: int
     bytes: int | None = None
     state: State | None = None
+    after: int | None = None
+    """Of timelines: where to go on. None: they have been looked through to their end."""
 
 
 def expired(retention: Retention, now: datetime) -> Expired:
@@ -40,9 +42,11 @@ def expired(retention: Retention, now: datetime) -> Expired:
     )
 
 
-def prune(ledger: Ledger, payloads: PayloadStore, gone: Expired, mailbox_ids: Sequence[str], now: datetime) -> Iterator[Pruned]:
-    """One bounded step for each `next`; whoever stops asking leaves the rest for another time. Raises LedgerUnavailable,
-    LeaseLost, StorageFailed.
+def prune(
+    ledger: Ledger, payloads: PayloadStore, gone: Expired, mailbox_ids: Sequence[str], now: datetime, *, events_after: int = 0
+) -> Iterator[Pruned]:
+    """One bounded step for each `next`; whoever stops asking leaves the rest for another time, and goes on in the timelines
+    `events_after` the last step. Raises LedgerUnavailable, LeaseLost, StorageFailed.
     """
     for state, before in gone.payloads.items():
         yield from _payloads(ledger, payloads, state, before, mailbox_ids, Entry(now, STAGE, "payload_pruned"))
@@ -50,10 +54,10 @@ def prune(ledger: Ledger, payloads: PayloadStore, gone: Expired, mailbox_ids: Se
         while count := ledger.prune_response_bytes(gone.response_bytes, mailbox_ids, ROWS_AT_ONCE, now):
             yield Pruned("response_bytes", count)
     # Last: the lines that this run has written are younger than anything that goes.
-    after: int | None = 0
+    after: int | None = events_after
     while gone.events is not None and after is not None:
         count, after = ledger.prune_events(gone.events, mailbox_ids, after, ROWS_AT_ONCE, now)
-        yield Pruned("events", count)
+        yield Pruned("events", count, after=after)
 
 
 def _payloads(

@@ -77,8 +77,10 @@ class Borrowed:
 class FileLock:
     """The lock of one ledger file: free the moment its holder dies, whatever the way."""
 
-    def __init__(self, ledger: Path, *, is_sound: Callable[[], bool] = lambda: True) -> None:
-        """`is_sound`: whether the ledger may be called so when the lock is given up."""
+    def __init__(self, ledger: Path, *, is_sound: Callable[[], bool] | None = None) -> None:
+        """`is_sound`: whether the ledger may be called so when the lock is given up. None, for whoever only keeps daemons away
+        for a while: what the last one has left written stays to be found by the next.
+        """
         self._path = ledger.with_name(ledger.name + ".lock")
         self._is_sound = is_sound
         self.was_clean = True
@@ -128,8 +130,8 @@ class FileLock:
     def release(self) -> None:
         with self._guard:
             if self._descriptor is not None:
-                # What stays written there says to the next holder that this one did not end well.
-                if self._is_sound():
+                # What stays written there says to the next holder that this one, or one before, did not end well.
+                if self._is_sound() if self._is_sound else self.was_clean:
                     _write_holder(self._descriptor, "")
                 os.close(self._descriptor)
                 self._descriptor = None

@@ -143,11 +143,7 @@ class SqlLedger:
 
     def is_accepted(self, mailbox_id: str, sender_mailbox_id: str | None, message_header_id: str) -> MessageRecord | None:
         with self._database.asking() as connection:
-            return messages.first_accepted(connection, mailbox_id, sender_mailbox_id, message_header_id=message_header_id)
-
-    def is_document_accepted(self, mailbox_id: str, sender_mailbox_id: str | None, document_id: str) -> MessageRecord | None:
-        with self._database.asking() as connection:
-            return messages.first_accepted(connection, mailbox_id, sender_mailbox_id, document_id=document_id)
+            return messages.accepted_before(connection, mailbox_id, sender_mailbox_id, message_header_id, None)[0]
 
     def accepted_before(
         self, mailbox_id: str, sender_mailbox_id: str | None, message_header_id: str | None, document_id: str | None
@@ -184,6 +180,10 @@ class SqlLedger:
         if steps or responses:
             with self._writing({step.key.mailbox_id for step in steps}) as connection, faults_of_steps():
                 acts.act(connection, self._collectors, steps, responses, now)
+
+    def doubt_owed(self, now: datetime) -> int:
+        with self._database.writing() as connection:
+            return responses.doubt_owed(connection, now)
 
     def overdue_responses(self, mailbox_ids: Sequence[str], sent_before: datetime, limit: int) -> list[ResponseRecord]:
         with self._database.reading() as connection:
@@ -239,10 +239,6 @@ class SqlLedger:
     ) -> tuple[int, int | None]:
         with self._writing(mailbox_ids) as connection:
             return pruning.prune_events(connection, before, mailbox_ids, after, limit, now)
-
-    def doubt_owed(self, now: datetime) -> int:
-        with self._database.writing() as connection:
-            return responses.doubt_owed(connection, now)
 
     def prune_response_bytes(self, before: datetime, mailbox_ids: Sequence[str], limit: int, now: datetime) -> int:
         with self._writing(mailbox_ids) as connection:

@@ -94,19 +94,6 @@ def record_acknowledged(connection: Connection, keys: Sequence[MessageKey], at: 
     connection.execute(statement, [{**this_message(key), "b_at": at} for key in keys])
 
 
-def first_accepted(
-    connection: Connection,
-    mailbox_id: str,
-    sender_mailbox_id: str | None,
-    *,
-    message_header_id: str | None = None,
-    document_id: str | None = None,
-) -> MessageRecord | None:
-    """By one of the two ids, in its compare form."""
-    message_, document = accepted_before(connection, mailbox_id, sender_mailbox_id, message_header_id, document_id)
-    return message_ or document
-
-
 def accepted_before(
     connection: Connection,
     mailbox_id: str,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.util
-import signal
 import sys
 import tempfile
 import time
@@ -24,18 +23,10 @@ from mesh_itk3.simulator.conformance.practice import program_of
 from mesh_itk3.simulator.conformance.progress import telling
 from mesh_itk3.simulator.conformance.run import Plan, Result, missing_samples, run
 from mesh_itk3.simulator.conformance.table import CASES, MAILBOX_IDS
-from mesh_itk3.simulator.failure import SimulationFailed
+from mesh_itk3.simulator.failure import DONE, FAILED, USAGE, SimulationFailed, UsedWrongly, complain, ended
 
 WIDE: Final = 1_000
 """Columns of a list that is not for a terminal: nothing is cut that a script may read."""
-DONE: Final = 0
-FAILED: Final = 1
-USAGE: Final = 2
-INTERRUPTED: Final = 130
-
-
-class UsedWrongly(Exception):
-    """The command cannot do what was asked; the text is the one line that a person reads."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,19 +42,7 @@ class Wish:
 
 def run_conformance(wish: Wish) -> int:
     """0: every case that was run passed; 1: one did not, or the run could not go on; 2: used wrongly; 130: stopped."""
-    # A terminal that cannot show a tick mark must not end the run.
-    sys.stdout.reconfigure(errors="replace")  # type: ignore[union-attr]
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # stop as tidily as for Ctrl-C
-    try:
-        return _run(wish, *_checked(wish))
-    except UsedWrongly as error:
-        return _complain(str(error), USAGE)
-    except SimulationFailed as error:
-        return _complain(str(error), FAILED)
-    except OSError as error:
-        return _complain(f"{error.filename or 'the system'}: {error.strerror}", FAILED)
-    except KeyboardInterrupt:
-        return _complain("stopped", INTERRUPTED)
+    return ended("conformance", lambda: _run(wish, *_checked(wish)))
 
 
 def _checked(wish: Wish) -> tuple[Sequence[Case], Sequence[str], Path]:
@@ -93,7 +72,7 @@ def list_cases(only: str | None, *, as_json: bool) -> int:
     try:
         cases = chosen(only)
     except UsedWrongly as error:
-        return _complain(str(error), USAGE)
+        return complain("conformance", str(error), USAGE)
     if as_json:
         _print_json({"cases": [_row(case) for case in cases]})
         return DONE
@@ -114,11 +93,6 @@ def _row(case: Case) -> dict[str, Any]:
         "shows": case.shows,
         "requirements": list(case.requirements),
     }
-
-
-def _complain(what: str, exit_code: int) -> int:
-    sys.stderr.write(f"mesh-itk3 conformance: {what}\n")
-    return exit_code
 
 
 def _program(daemon: str | None) -> Sequence[str]:

@@ -21,22 +21,14 @@ from typing import Any, Final
 import orjson
 from rich.console import Console
 
-from mesh_itk3.simulator.failure import SimulationFailed
+from mesh_itk3.simulator.failure import DONE, FAILED, INTERRUPTED, SimulationFailed, UsedWrongly, ended
 from mesh_itk3.simulator.prove.plan import SERVICE_SHARE, Plan, from_json, to_json
 from mesh_itk3.simulator.prove.pool import Job, Pool, jobs_of
 from mesh_itk3.simulator.prove.summary import Summary, page
 from mesh_itk3.simulator.prove.view import show, telling
 
-DONE: Final = 0
-FAILED: Final = 1
-USAGE: Final = 2
-INTERRUPTED: Final = 130
 TRIALS: Final = 100
 MOST_SEED: Final = 1_000_000_000
-
-
-class UsedWrongly(Exception):
-    """The command cannot do what was asked; the text is the one line that a person reads."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,16 +49,7 @@ class Wish:
 
 def run_prove(wish: Wish) -> int:
     """0: nothing was violated; 1: something was, or the run could not go on; 2: used wrongly; 130: stopped by a person."""
-    sys.stdout.reconfigure(errors="replace")  # type: ignore[union-attr]  # a terminal without ticks must not end it
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # stop as tidily as for Ctrl-C
-    try:
-        return _run(wish)
-    except UsedWrongly as error:
-        return _complain(str(error), USAGE)
-    except SimulationFailed as error:
-        return _complain(str(error), FAILED)
-    except OSError as error:
-        return _complain(f"{error.filename or 'the system'}: {error.strerror}", FAILED)
+    return ended("prove", lambda: _run(wish))
 
 
 def _run(wish: Wish) -> int:
@@ -160,8 +143,3 @@ def _command(wish: Wish, seed: int) -> str:
         return f"mesh-itk3 prove --replay {shlex.quote(str(wish.replay))}"
     budget = f" --budget {wish.budget_s:g}" if wish.budget_s else ""
     return f"mesh-itk3 prove --trials {wish.trials or TRIALS} --seed {seed}{budget}"
-
-
-def _complain(what: str, exit_code: int) -> int:
-    sys.stderr.write(f"mesh-itk3 prove: {what}\n")
-    return exit_code

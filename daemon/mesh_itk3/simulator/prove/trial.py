@@ -23,6 +23,7 @@ from mesh_itk3.simulator.prove.oracle import (
 )
 from mesh_itk3.simulator.prove.plan import FAULTS, Item, Plan, Round, Step
 from mesh_itk3.simulator.prove.stories import STORIES, Story, body_of, workflow_of
+from mesh_itk3.simulator.prove.warm import CHILD_FAILED
 from mesh_itk3.simulator.prove.world import Batch
 from mesh_itk3.simulator.response_reader import header_id_of, read_response
 from mesh_itk3.simulator.sandbox import HOSPITAL_MAILBOX, PRACTICE_MAILBOX
@@ -30,7 +31,6 @@ from mesh_itk3.workflow_table import shipped
 
 CLEAN_ROUNDS: Final = 3
 """At most, until a run says that everything is done: one has always been enough."""
-CHILD_FAILED: Final = 70
 
 
 @dataclass(slots=True)
