@@ -24,6 +24,12 @@ def place(tmp_path):
     return place
 
 
+def change(file, *statements):
+    with closing(sqlite3.connect(file, isolation_level=None)) as connection:
+        for statement in statements:
+            connection.execute(statement)
+
+
 def payloads(place):
     return DirectoryPayloadStore(place.state / "payloads")
 
@@ -181,17 +187,25 @@ def test_a_restore_is_refused_while_a_daemon_collects(place):
         assert place.ledger_file.read_bytes() == before
 
 
-@pytest.mark.parametrize("how", ["damaged", "newer", "itself"])
+@pytest.mark.parametrize(
+    "how", ["damaged", "newer", "itself", "empty", "no_database", "anothers", "another_practices", "in_the_way"]
+)
 def test_a_backup_that_will_not_do_changes_nothing(place, how):
     take(place, "MESSAGE")
-    backup = place.directory / "backup.db"
+    backup = place.state / "ledger.db.restored" if how == "in_the_way" else place.directory / "backup.db"
     assert place.run("ledger", "backup", str(backup)).returncode == 0
     if how == "damaged":
         backup.write_bytes(backup.read_bytes()[:8192] + b"\xa5" * 50_000)
     elif how == "newer":
-        with closing(sqlite3.connect(backup, isolation_level=None)) as connection:
-            connection.execute("UPDATE mesh_itk3_schema SET version_num = '9999'")
-    else:
+        change(backup, "UPDATE mesh_itk3_schema SET version_num = '9999'")
+    elif how in ("empty", "no_database"):
+        backup.write_bytes(b"" if how == "empty" else b"no database" * 1000)
+    elif how == "anothers":
+        backup.unlink()
+        change(backup, "CREATE TABLE theirs (a)")
+    elif how == "another_practices":
+        change(backup, "UPDATE message SET mailbox_id = 'X26OTHER'")
+    elif how == "itself":
         backup = place.ledger_file
     names = sorted(path.name for path in place.state.iterdir() if "lock" not in path.name)
 
@@ -199,7 +213,20 @@ def test_a_backup_that_will_not_do_changes_nothing(place, how):
 
     assert done.returncode in (1, 2)
     assert is_one_line(done.stderr)
+    assert "the ledger cannot be used" not in done.stderr, "it can: it is the backup that cannot"
     left = sorted(path.name for path in place.state.iterdir() if "lock" not in path.name)
     assert left == names
+    with place.ledger() as ledger:
+        assert ledger.get(MessageKey(MAILBOX, "MESSAGE")) is not None
+
+
+def test_a_backup_whose_name_begins_like_a_restores_own_is_not_removed(place):
+    take(place, "MESSAGE")
+    backup = place.state / "ledger.db.restored-on-monday"
+    assert place.run("ledger", "backup", str(backup)).returncode == 0
+
+    assert place.run("ledger", "restore", str(backup), "--by", "Jo").returncode == 0
+
+    assert backup.is_file()
     with place.ledger() as ledger:
         assert ledger.get(MessageKey(MAILBOX, "MESSAGE")) is not None
