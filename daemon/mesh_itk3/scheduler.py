@@ -213,8 +213,10 @@ def stop(scheduler: BackgroundScheduler, progress: Progress, *, within_s: float)
 
 
 def until(at: datetime | None, every: timedelta, now: datetime) -> datetime:
-    """The next time of something that last happened at `at` and is due every so often; now if it is overdue."""
-    return now if at is None else max(now, at + every)
+    """The next time of something that last happened at `at` and is due every so often; now if it is overdue. Never further away
+    than that, even where `at` has yet to come: a clock that was wrong then does not hold it up for years.
+    """
+    return now if at is None else min(max(now, at + every), now + every)
 
 
 def _workers(jobs: int) -> int:
