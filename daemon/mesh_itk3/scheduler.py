@@ -33,6 +33,8 @@ SAY_AGAIN_S: Final = 300.0
 """How often a job that keeps failing in the same way says so."""
 SAY_LEDGER_AGAIN_S: Final = 3600.0
 """The same for a ledger that cannot be used."""
+SET_BACK_S: Final = 2.0
+"""What a clock may be corrected by and nobody need notice."""
 STALL_AFTER_S: Final = 300.0
 """A stage that is at work and shows no progress for this long has hung: the watchdog is no longer fed."""
 
@@ -108,6 +110,20 @@ class Progress:
         """Whether no stage is at work any more, waiting at most this long."""
         with self._lock:
             return self._lock.wait_for(lambda: not self._last, within_s)
+
+
+@dataclass(slots=True)
+class SetBack:
+    """Notices that the clock of this machine has been set back, by comparing it with one that nobody sets."""
+
+    offset_s: float | None = None
+
+    def by(self, now: datetime, monotonic: float) -> timedelta | None:
+        """By how much since it was last asked; None: not, or by less than matters."""
+        before, self.offset_s = self.offset_s, now.timestamp() - monotonic
+        if before is None or before - self.offset_s < SET_BACK_S:
+            return None
+        return timedelta(seconds=before - self.offset_s)
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,6 +226,13 @@ def stop(scheduler: BackgroundScheduler, progress: Progress, *, within_s: float)
     is_idle = progress.wait_until_idle(within_s)
     scheduler.shutdown(wait=False)
     return is_idle
+
+
+def move_back(scheduler: BackgroundScheduler, by: timedelta) -> None:
+    """Every job so much earlier: the clock has been set back, and the scheduler would wait until it is there again."""
+    for job in scheduler.get_jobs():
+        if job.next_run_time is not None:
+            job.modify(next_run_time=job.next_run_time - by)
 
 
 def until(at: datetime | None, every: timedelta, now: datetime) -> datetime:
