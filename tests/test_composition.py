@@ -18,6 +18,7 @@ from support.fake_mailbox import FakeMailbox, a_mesh_message
 from support.ledger_rows import a_message as a_received
 from support.ledger_rows import an_entry
 from support.sandbox import PRACTICE
+from support.stage_world import captured
 
 
 @pytest.fixture
@@ -84,6 +85,15 @@ def test_a_restart_without_its_payload_directory_begins_no_new_one(daemon, tmp_p
     restarted.collect(PRACTICE)
     assert len(mailbox.acknowledged) == 1
     restarted.close()
+
+
+def test_a_new_ledger_beside_letters_of_another_says_so_at_once(daemon, tmp_path):
+    daemon.close()
+    (tmp_path / "state" / "ledger.db").rename(tmp_path / "lost.db")
+    said = captured()
+    a_composed_daemon(tmp_path, FakeMailbox()).close()
+    lines = [line for line in said if line["event"] == "payloads.unexplained"]
+    assert [(line["mailbox_id"], line["count"]) for line in lines] == [(PRACTICE, 1)]
 
 
 # ---------------------------------------------------------------------------------------------- the spacing of polls
