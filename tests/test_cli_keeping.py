@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 from contextlib import closing
 from datetime import timedelta
@@ -12,6 +13,7 @@ from mesh_itk3.adapters.payload_store import DirectoryPayloadStore
 from mesh_itk3.lifecycle import State
 from mesh_itk3.ports import Kind, MeshHeaders, MessageKey, Received, Step
 from support.place import MAILBOX, NOW, Place, an_entry, is_one_line, send, take
+from support.unprivileged import let_others_enter
 
 BYTES = b"<Bundle/>"
 
@@ -151,6 +153,18 @@ def test_a_backup_never_replaces_a_file(place):
 
     assert (done.returncode, is_one_line(done.stderr)) == (2, True)
     assert target.read_text() == "another"
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can act as somebody else")
+def test_a_backup_by_root_where_the_ledgers_owner_may_not_write_says_that_and_not_that_the_disk_refuses(place):
+    let_others_enter(place.directory)
+    for path in (place.state, *place.state.iterdir()):
+        os.chown(path, 65534, 65534)
+
+    done = place.run("ledger", "backup", str(place.directory / "backup.db"))
+
+    assert (done.returncode, is_one_line(done.stderr)) == (2, True)
+    assert "the ledger's owner, as whom this acts, may not write into" in done.stderr
 
 
 def test_a_restore_loses_no_letter_and_has_what_is_owed_looked_up(place):
