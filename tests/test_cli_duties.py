@@ -89,6 +89,15 @@ def test_decisions_that_wait_are_listed_oldest_first_with_the_hours_left_and_wha
     assert "mesh-itk3 respond M2 CODE --by WHO" in text
 
 
+def test_what_is_owed_by_a_mailbox_that_is_not_configured_any_more_is_not_said_to_go_on_by_itself(place):
+    take(place, "M1", State.COMPLETED)
+    place.config.write_text(place.config.read_text().replace(MAILBOX, "X26OTHER"))
+    (row,) = owed(place)
+    assert row["to_do"].startswith(f"Nothing is done for {MAILBOX}: it is not configured here.")
+    done = place.run("run", "--once")
+    assert f"mailbox {MAILBOX} is not configured" in done.stderr
+
+
 def test_the_deadline_is_the_configured_one_and_what_is_then_decided_is_said(place):
     place.configure(decisions={"deadline_hours": 100, "at_deadline": "30003"})
     defer(place, "M1", hours_ago=90)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 from contextlib import closing
 from datetime import timedelta
@@ -12,6 +13,7 @@ from mesh_itk3.adapters.payload_store import DirectoryPayloadStore
 from mesh_itk3.lifecycle import State
 from mesh_itk3.ports import Kind, MeshHeaders, MessageKey, Received, Step
 from support.place import MAILBOX, NOW, Place, an_entry, is_one_line, send, take
+from support.unprivileged import let_others_enter
 
 BYTES = b"<Bundle/>"
 
@@ -22,6 +24,12 @@ def place(tmp_path):
     place.configure(retention={"completed_payloads_days": 30})
     place.make_ledger()
     return place
+
+
+def change(file, *statements):
+    with closing(sqlite3.connect(file, isolation_level=None)) as connection:
+        for statement in statements:
+            connection.execute(statement)
 
 
 def payloads(place):
@@ -147,6 +155,18 @@ def test_a_backup_never_replaces_a_file(place):
     assert target.read_text() == "another"
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can act as somebody else")
+def test_a_backup_by_root_where_the_ledgers_owner_may_not_write_says_that_and_not_that_the_disk_refuses(place):
+    let_others_enter(place.directory)
+    for path in (place.state, *place.state.iterdir()):
+        os.chown(path, 65534, 65534)
+
+    done = place.run("ledger", "backup", str(place.directory / "backup.db"))
+
+    assert (done.returncode, is_one_line(done.stderr)) == (2, True)
+    assert "the ledger's owner, as whom this acts, may not write into" in done.stderr
+
+
 def test_a_restore_loses_no_letter_and_has_what_is_owed_looked_up(place):
     before, _ = a_filed_letter(place, "BEFORE")
     owing = take(place, "OWING", State.ACCEPTED)
@@ -181,17 +201,25 @@ def test_a_restore_is_refused_while_a_daemon_collects(place):
         assert place.ledger_file.read_bytes() == before
 
 
-@pytest.mark.parametrize("how", ["damaged", "newer", "itself"])
+@pytest.mark.parametrize(
+    "how", ["damaged", "newer", "itself", "empty", "no_database", "anothers", "another_practices", "in_the_way"]
+)
 def test_a_backup_that_will_not_do_changes_nothing(place, how):
     take(place, "MESSAGE")
-    backup = place.directory / "backup.db"
+    backup = place.state / "ledger.db.restored" if how == "in_the_way" else place.directory / "backup.db"
     assert place.run("ledger", "backup", str(backup)).returncode == 0
     if how == "damaged":
         backup.write_bytes(backup.read_bytes()[:8192] + b"\xa5" * 50_000)
     elif how == "newer":
-        with closing(sqlite3.connect(backup, isolation_level=None)) as connection:
-            connection.execute("UPDATE mesh_itk3_schema SET version_num = '9999'")
-    else:
+        change(backup, "UPDATE mesh_itk3_schema SET version_num = '9999'")
+    elif how in ("empty", "no_database"):
+        backup.write_bytes(b"" if how == "empty" else b"no database" * 1000)
+    elif how == "anothers":
+        backup.unlink()
+        change(backup, "CREATE TABLE theirs (a)")
+    elif how == "another_practices":
+        change(backup, "UPDATE message SET mailbox_id = 'X26OTHER'")
+    elif how == "itself":
         backup = place.ledger_file
     names = sorted(path.name for path in place.state.iterdir() if "lock" not in path.name)
 
@@ -199,7 +227,20 @@ def test_a_backup_that_will_not_do_changes_nothing(place, how):
 
     assert done.returncode in (1, 2)
     assert is_one_line(done.stderr)
+    assert "the ledger cannot be used" not in done.stderr, "it can: it is the backup that cannot"
     left = sorted(path.name for path in place.state.iterdir() if "lock" not in path.name)
     assert left == names
+    with place.ledger() as ledger:
+        assert ledger.get(MessageKey(MAILBOX, "MESSAGE")) is not None
+
+
+def test_a_backup_whose_name_begins_like_a_restores_own_is_not_removed(place):
+    take(place, "MESSAGE")
+    backup = place.state / "ledger.db.restored-on-monday"
+    assert place.run("ledger", "backup", str(backup)).returncode == 0
+
+    assert place.run("ledger", "restore", str(backup), "--by", "Jo").returncode == 0
+
+    assert backup.is_file()
     with place.ledger() as ledger:
         assert ledger.get(MessageKey(MAILBOX, "MESSAGE")) is not None

@@ -146,6 +146,17 @@ def test_what_is_parked_is_listed_with_since_when_why_and_what_to_do(place):
     assert text.out.endswith("mesh-itk3 retry --all --by WHO\n")
 
 
+def test_a_refused_response_to_what_is_abandoned_is_not_said_to_be_retried(place):
+    park(place, "M1")
+    done, _ = run(place, "abandon M1 --by Jo --reason not_for_us", "parked")
+    assert done.code == 0
+    refuse(place, "M1")
+    parked, owed = run(place, "parked --json", "owed --json")
+    (said,) = (row["to_do"] for row in parked.json["parked"])
+    assert said.startswith("Its message is abandoned, so it is not sent again.")
+    assert said in [row["to_do"] for row in owed.json["owed"]]
+
+
 def shown_on_a_terminal(place, columns):
     """What a person sees on a terminal of this width."""
     ours, theirs = pty.openpty()

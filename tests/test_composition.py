@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+from itertools import pairwise
+
 import pytest
 
 from mesh_itk3.breaker import Breaker
@@ -15,6 +18,7 @@ from support.fake_mailbox import FakeMailbox, a_mesh_message
 from support.ledger_rows import a_message as a_received
 from support.ledger_rows import an_entry
 from support.sandbox import PRACTICE
+from support.stage_world import captured
 
 
 @pytest.fixture
@@ -81,6 +85,62 @@ def test_a_restart_without_its_payload_directory_begins_no_new_one(daemon, tmp_p
     restarted.collect(PRACTICE)
     assert len(mailbox.acknowledged) == 1
     restarted.close()
+
+
+def test_a_new_ledger_beside_letters_of_another_says_so_at_once(daemon, tmp_path):
+    daemon.close()
+    (tmp_path / "state" / "ledger.db").rename(tmp_path / "lost.db")
+    said = captured()
+    a_composed_daemon(tmp_path, FakeMailbox()).close()
+    lines = [line for line in said if line["event"] == "payloads.unexplained"]
+    assert [(line["mailbox_id"], line["count"]) for line in lines] == [(PRACTICE, 1)]
+
+
+# ---------------------------------------------------------------------------------------------- the spacing of polls
+
+
+def walks_in(daemon, seconds):
+    """When a walk began, while one looked every second whether a poll was due."""
+    job, began = collecting(daemon), []
+    for _ in range(seconds):
+        before = len(daemon.mailboxes[PRACTICE].verbs("pages"))
+        job.run()
+        began += [daemon.clock.monotonic()] * (len(daemon.mailboxes[PRACTICE].verbs("pages")) - before)
+        daemon.clock.advance(seconds=1)
+    return began
+
+
+def collecting(daemon):
+    (job,) = [job for job in daemon.jobs() if job.name == f"collect:{PRACTICE}"]
+    return job
+
+
+@pytest.fixture
+def every_five_minutes(tmp_path):
+    daemon = a_composed_daemon(tmp_path, FakeMailbox())
+    practice = daemon.settings.mailboxes[PRACTICE].model_copy(update={"poll_interval_s": 300})
+    mesh = daemon.settings.mesh.model_copy(update={"environment": "integration"})
+    daemon.settings = daemon.settings.model_copy(update={"mailboxes": {PRACTICE: practice}, "mesh": mesh})
+    yield daemon
+    daemon.close()
+
+
+def test_a_walk_that_began_late_is_not_followed_by_one_on_time(every_five_minutes):
+    first = walks_in(every_five_minutes, 400)
+    every_five_minutes.clock.advance(seconds=450)  # the machine was busy: one turn comes late
+    later = walks_in(every_five_minutes, 700)
+    walks = [*first, *later]
+    spacing = [second - first for first, second in pairwise(walks)]
+    assert spacing == [300, 550, 300, 300]
+    assert collecting(every_five_minutes).every_s <= 30, "or a walk would wait for most of another interval"
+
+
+def test_a_clock_that_was_years_ahead_at_the_last_poll_does_not_hold_up_the_next(every_five_minutes):
+    daemon = every_five_minutes
+    daemon.clock.advance(days=3650)
+    daemon.collect(PRACTICE)
+    daemon.clock.advance(days=-3650)
+    assert collecting(daemon).first_at == daemon.clock.now() + timedelta(minutes=5)
 
 
 # ---------------------------------------------------------------------------------------------- duties over time

@@ -6,6 +6,7 @@ import os
 import socket
 import threading
 from collections.abc import Callable, Collection
+from datetime import timedelta
 from functools import partial
 from typing import Final
 
@@ -87,7 +88,18 @@ def compose(settings: Settings, registry: Registry, *, clock: Clock, stopping: t
     daemon.collectors = {mailbox_id: _collector(daemon, mailbox_id) for mailbox_id in settings.mailboxes}
     daemon.guards = {mailbox_id: Guard.restored(mailbox_id, ledger, clock) for mailbox_id in settings.mailboxes}
     daemon.bells = {mailbox_id: Bell(clock.monotonic) for mailbox_id in settings.mailboxes}
+    if migrated.is_new:
+        _say_what_a_new_ledger_does_not_know(daemon)
     return daemon
+
+
+def _say_what_a_new_ledger_does_not_know(daemon: Daemon) -> None:
+    """Letters in the payload store say that there was another ledger, which is lost or elsewhere: nobody should learn it from
+    a sweep a day later.
+    """
+    for mailbox_id in daemon.mailbox_ids:
+        if count := sum(1 for _ in daemon.payloads.orphans(daemon.clock.now() + timedelta(days=1), mailbox_id)):
+            events.emit(events.PAYLOADS_UNEXPLAINED, mailbox_id=mailbox_id, count=count)
 
 
 def build_world(

@@ -27,7 +27,7 @@ from mesh_itk3.stages.decide import watch_decisions
 from mesh_itk3.stages.dispatch import dispatch
 from mesh_itk3.stages.guard import Guard
 from mesh_itk3.stages.interpret import interpret
-from mesh_itk3.stages.poll import handshake_if_due, poll
+from mesh_itk3.stages.poll import handshake_if_due, is_poll_due, poll
 from mesh_itk3.stages.prune import expired, prune
 from mesh_itk3.stages.respond import respond
 from mesh_itk3.stages.sweep import sweep
@@ -39,6 +39,8 @@ HOUSEKEEPING_S: Final = 3600.0
 HANDSHAKE_S: Final = 60.0
 """How often one looks whether a handshake is due."""
 DAY_S: Final = 86_400.0
+LOOK_FOR_POLL_S: Final = 5.0
+"""How often one looks whether a poll is due, at most; a tenth of the interval where that is shorter."""
 TRACK_S: Final = 600.0
 DUTIES_S: Final = 60.0
 """How often one looks what is due about decisions and responses that wait: deadlines are hours, not seconds."""
@@ -113,6 +115,13 @@ class Daemon:
     def collect(self, mailbox_id: str) -> None:
         """One poll of one mailbox."""
         self.poll(mailbox_id)
+
+    def collect_if_due(self, mailbox_id: str) -> None:
+        """The same, once the interval has passed since the last walk began. A scheduler's beat does not see to that: a walk
+        that begins late is followed by one on time, and MESH asks for five minutes between any two.
+        """
+        if is_poll_due(self.collectors[mailbox_id], self.settings.mailboxes[mailbox_id].poll_interval_s):
+            self.collect(mailbox_id)
 
     def poll(self, mailbox_id: str) -> Walk | None:
         """The same; its last walk, None where MESH was not asked or did not answer."""
@@ -244,8 +253,8 @@ class Daemon:
         return [
             Job(
                 f"collect:{mailbox_id}",
-                lambda: self.collect(mailbox_id),
-                interval_s,
+                lambda: self.collect_if_due(mailbox_id),
+                min(LOOK_FOR_POLL_S, interval_s / 10),
                 first_at=self._first_poll_at(mailbox_id, now),
             ),
             Job(

@@ -54,6 +54,12 @@ SERVICE_STALLED = Event(
     "Look for a handler or a disk that hangs. A handler's process is killed and started again; for a stage that talks to MESH"
     " systemd restarts the service.",
 )
+CLOCK_SET_BACK = Event(
+    "clock.set_back",
+    "warning",
+    "The clock of this machine was set back; everything goes on by the new time.",
+    "See that the machine keeps time (`timedatectl`): MESH refuses one that is wrong, and times in the timeline go back.",
+)
 INNER_DIED = Event(
     "inner.died",
     "error",

@@ -33,6 +33,8 @@ SAY_AGAIN_S: Final = 300.0
 """How often a job that keeps failing in the same way says so."""
 SAY_LEDGER_AGAIN_S: Final = 3600.0
 """The same for a ledger that cannot be used."""
+SET_BACK_S: Final = 2.0
+"""What a clock may be corrected by and nobody need notice."""
 STALL_AFTER_S: Final = 300.0
 """A stage that is at work and shows no progress for this long has hung: the watchdog is no longer fed."""
 
@@ -108,6 +110,20 @@ class Progress:
         """Whether no stage is at work any more, waiting at most this long."""
         with self._lock:
             return self._lock.wait_for(lambda: not self._last, within_s)
+
+
+@dataclass(slots=True)
+class SetBack:
+    """Notices that the clock of this machine has been set back, by comparing it with one that nobody sets."""
+
+    offset_s: float | None = None
+
+    def by(self, now: datetime, monotonic: float) -> timedelta | None:
+        """By how much since it was last asked; None: not, or by less than matters."""
+        before, self.offset_s = self.offset_s, now.timestamp() - monotonic
+        if before is None or before - self.offset_s < SET_BACK_S:
+            return None
+        return timedelta(seconds=before - self.offset_s)
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,9 +228,18 @@ def stop(scheduler: BackgroundScheduler, progress: Progress, *, within_s: float)
     return is_idle
 
 
+def move_back(scheduler: BackgroundScheduler, by: timedelta) -> None:
+    """Every job so much earlier: the clock has been set back, and the scheduler would wait until it is there again."""
+    for job in scheduler.get_jobs():
+        if job.next_run_time is not None:
+            job.modify(next_run_time=job.next_run_time - by)
+
+
 def until(at: datetime | None, every: timedelta, now: datetime) -> datetime:
-    """The next time of something that last happened at `at` and is due every so often; now if it is overdue."""
-    return now if at is None else max(now, at + every)
+    """The next time of something that last happened at `at` and is due every so often; now if it is overdue. Never further away
+    than that, even where `at` has yet to come: a clock that was wrong then does not hold it up for years.
+    """
+    return now if at is None else min(max(now, at + every), now + every)
 
 
 def _workers(jobs: int) -> int:

@@ -22,11 +22,11 @@ from mesh_itk3.composition import compose
 from mesh_itk3.daemon import Daemon
 from mesh_itk3.inner_process import PROGRAM, READY_WITHIN_S, InnerProcess, Pauses
 from mesh_itk3.inner_words import Start
-from mesh_itk3.lifecycle import State
+from mesh_itk3.lifecycle import ResponseState, State
 from mesh_itk3.once import run_once
 from mesh_itk3.ports import Clock, HeldByAnother, LeaseLost, LedgerUnavailable, StorageFailed
 from mesh_itk3.registry import Registry, registry_of
-from mesh_itk3.scheduler import schedule, stop
+from mesh_itk3.scheduler import SetBack, move_back, schedule, stop
 from mesh_itk3.settings import ConfigInvalid, Settings, load_settings
 from mesh_itk3.settings_advice import advice
 
@@ -125,7 +125,24 @@ def holding(daemon: Daemon) -> Daemon:
     except BaseException:
         daemon.close()
         raise
+    say_unserved(daemon)
     return daemon
+
+
+def say_unserved(daemon: Daemon) -> None:
+    """Messages and responses that stand still because their mailbox is not configured any more. On PostgreSQL another daemon
+    may serve it.
+    """
+    if daemon.settings.ledger.sqlite_file is None:
+        return
+    overview = daemon.ledger.overview(daemon.clock.now(), is_whole=False)
+    standing = {mailbox_id for mailbox_id, _ in overview.messages}
+    standing |= {mailbox_id for mailbox_id, state in overview.responses if state is ResponseState.OWED}
+    for mailbox_id in sorted(standing - set(daemon.mailbox_ids)):
+        problem = (
+            f"mailbox {mailbox_id} is not configured, and the ledger has messages or responses of it that now wait for ever"
+        )
+        events.emit(events.CONFIG_ADVICE, problem=problem)
 
 
 @dataclass(slots=True)
@@ -142,6 +159,7 @@ class Service:
     notifier: Notifier = field(default_factory=Notifier)
     waits: Waits = field(default_factory=Waits)
     inner: InnerProcess = field(init=False)
+    set_back: SetBack = field(default_factory=SetBack)
 
     def __post_init__(self) -> None:
         self.inner = InnerProcess(
@@ -156,11 +174,13 @@ class Service:
     def run(self) -> int:
         """Until SIGTERM or SIGINT."""
         scheduler = self._start()
+        self._look_at_clock(scheduler)
         self.notifier.ready()
         events.emit(events.SERVICE_STARTED, version=__version__, pid=os.getpid(), count=len(self.daemon.mailbox_ids))
         while not self.signals.stopping.is_set() and not self.daemon.lost.is_set():
             self.signals.noticed.wait(self._beat())
             self.signals.noticed.clear()
+            self._look_at_clock(scheduler)
             self._revive_inner()
             if self.signals.reloading.is_set() and not self.signals.stopping.is_set():
                 self.signals.reloading.clear()
@@ -175,6 +195,18 @@ class Service:
         self.daemon.close()
         events.emit(events.SERVICE_STOPPED)
         return self._exit_code()
+
+    def _look_at_clock(self, scheduler: BackgroundScheduler) -> None:
+        """What was to happen at a time of the old clock would happen so much later, in years perhaps, and nobody would know."""
+        by = self.set_back.by(self.clock.now(), self.clock.monotonic())
+        if by is None:
+            return
+        events.emit(events.CLOCK_SET_BACK, seconds=round(by.total_seconds()))
+        move_back(scheduler, by)
+        try:
+            self.daemon.ledger.make_all_due(self.daemon.mailbox_ids)
+        except (LedgerUnavailable, LeaseLost) as error:
+            events.emit(events.LEDGER_FAILED, stage="clock", **events.where(error))
 
     def _exit_code(self) -> int:
         return HELD_BY_ANOTHER if self.daemon.lost.is_set() else 0

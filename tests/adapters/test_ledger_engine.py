@@ -56,6 +56,23 @@ def test_a_writer_takes_the_lock_before_it_reads(sqlite_ledger):
     other.close()
 
 
+@pytest.mark.parametrize("is_replaced", [False, True])
+def test_a_ledger_that_is_moved_away_while_it_is_open_takes_nothing_more_until_it_is_back(sqlite_ledger, is_replaced):
+    file = sqlite_ledger._database.sqlite_file
+    record(sqlite_ledger, 1)
+    kept = file.rename(file.with_name("moved.db"))
+    if is_replaced:
+        file.write_bytes(kept.read_bytes())
+
+    with pytest.raises(LedgerUnavailable, match="moved, deleted or replaced"):
+        record(sqlite_ledger, 2)
+    with pytest.raises(LedgerUnavailable, match="moved, deleted or replaced"):
+        sqlite_ledger.known(HERE, ["M2"])
+
+    kept.rename(file)
+    record(sqlite_ledger, 2)
+
+
 def test_a_reader_is_not_held_up_by_a_writer(sqlite_ledger):
     record(sqlite_ledger, 1)
     with sqlite_ledger._database.writing():

@@ -213,7 +213,8 @@ class MachinePractice:
             return
         self.daemon = daemon
         collecting = next(job for job in daemon.jobs() if job.name.startswith("collect:"))
-        self.poll_at, self.poll_every_s = collecting.first_at or self.clock.now(), collecting.every_s
+        self.poll_at = collecting.first_at or self.clock.now()
+        self.poll_every_s = self.settings.mailboxes[PRACTICE].poll_interval_s
 
     def stop(self) -> None:
         """As a signal does it: what is claimed has been given back, everything is closed."""

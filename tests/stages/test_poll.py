@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-from datetime import timedelta
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
 
 import pytest
 
@@ -86,11 +86,34 @@ def test_a_disk_that_refuses_is_said_and_the_next_poll_tries_again(tmp_path):
 # ---------------------------------------------------------------------------------------------- the breaker, shared
 
 
+@dataclass
+class SetClock:
+    """Its time of day can be set apart from its steady one."""
+
+    at: datetime
+    steady: list[float]
+
+    def now(self):
+        return self.at
+
+    def monotonic(self):
+        return self.steady[0]
+
+
 def unavailable(*, retry_after_s=None):
     def call(is_probe):
         raise MailboxUnavailable("http_503", retry_after_s=retry_after_s)
 
     return call
+
+
+def test_a_clock_that_is_set_back_while_it_is_open_does_not_keep_it_open(tmp_path):
+    daemon = a_small_daemon(tmp_path)
+    years_ahead, steady = daemon.clock.at + timedelta(days=3650), [0.0]
+    daemon.guard.clock = clock = SetClock(years_ahead, steady)
+    daemon.guard.ask(Errand.RESPOND, unavailable(retry_after_s=1800))
+    clock.at, steady[0] = daemon.clock.at, 1801.0
+    assert daemon.guard.ask(Errand.RESPOND, lambda _: "answered") == "answered"
 
 
 def test_while_it_is_open_nothing_is_asked(tmp_path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from mesh_itk3.adapters.ledger import schema_revision
@@ -19,6 +20,8 @@ def back_up_ledger(config: Path, credentials: Path | None, target: Path, *, as_j
         raise CommandRefused(f"{target} is there already: give a name that is free")
     if not target.parent.is_dir():
         raise CommandRefused(f"there is no directory {target.parent}")
+    if not os.access(target.parent, os.W_OK | os.X_OK, effective_ids=True):
+        raise CommandRefused(f"the ledger's owner, as whom this acts, may not write into {target.parent}")
     if not file.is_file():
         raise LedgerUnavailable(f"there is no ledger file {file}")
     back_up(file, target)

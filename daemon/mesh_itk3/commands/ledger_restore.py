@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from contextlib import closing
+from collections.abc import Iterator, Mapping
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
 from mesh_itk3 import events
-from mesh_itk3.adapters.ledger import migrate, open_ledger
+from mesh_itk3.adapters.ledger import migrate, open_ledger, schema_revision
 from mesh_itk3.adapters.ledger.collectors import FileLock
-from mesh_itk3.adapters.ledger.copies import clear, prepare, switch
+from mesh_itk3.adapters.ledger.copies import clear, is_in_the_way, prepare, switch
 from mesh_itk3.adapters.ledger.health import damage
 from mesh_itk3.adapters.payload_store import DirectoryPayloadStore
 from mesh_itk3.commands.console import CommandRefused, Exit, counted, print_json, say, shown
 from mesh_itk3.commands.one_person import person
 from mesh_itk3.commands.sqlite_ledger import settings_of_file
-from mesh_itk3.ports import LedgerDamaged
+from mesh_itk3.ports import Ledger, LedgerDamaged, LedgerUnavailable
 from mesh_itk3.registry import registry_of
 from mesh_itk3.settings import Settings
 from mesh_itk3.stages.adopt import Adopted, adopt
@@ -45,6 +45,8 @@ def restore_ledger(config: Path, credentials: Path | None, backup: Path, *, by: 
         raise CommandRefused(f"there is no file {backup}")
     if file.exists() and backup.samefile(file):
         raise CommandRefused("this is the ledger itself")
+    if is_in_the_way(backup, file):
+        raise CommandRefused(f"a restore writes a file of this name itself: give {backup.name} another name first")
     file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     now, lock = datetime.now(UTC), FileLock(file)
     lock.hold((), now)
@@ -64,16 +66,39 @@ def restore_ledger(config: Path, credentials: Path | None, backup: Path, *, by: 
 
 
 def _make_ready(settings: Settings, file: Path, backup: Path, now: datetime, who: str) -> Ready:
-    aside = prepare(backup, file)
-    url = f"sqlite:///{aside}"
-    schema = migrate(url, now, keeps_copy=False).revision  # the backup stays as it is
-    for line in damage(aside):
-        raise LedgerDamaged(f"the backup is damaged: {line}")
+    with _faults_of(backup):
+        aside = prepare(backup, file)
+        url = f"sqlite:///{aside}"
+        if schema_revision(url) is None:
+            raise LedgerUnavailable("it holds no ledger")
+        schema = migrate(url, now, keeps_copy=False).revision  # the backup stays as it is
+        for line in damage(aside):
+            raise LedgerDamaged(line)
     payloads, registry = DirectoryPayloadStore(settings.payloads.directory), registry_of(settings)
     with closing(open_ledger(url, owner="restore")) as ledger:
+        _require_ours(ledger, backup, settings)
         adopted = {one: adopt(ledger, payloads, registry, one, now, who=who) for one in settings.mailboxes}
         owed = ledger.doubt_owed(now)
     return Ready(aside, schema, adopted, owed)
+
+
+@contextmanager
+def _faults_of(backup: Path) -> Iterator[None]:
+    """What is wrong with the backup must not read as if it were wrong with the ledger."""
+    try:
+        yield
+    except LedgerUnavailable as error:
+        why = "it is damaged, or no ledger" if isinstance(error, LedgerDamaged) else str(error)
+        raise CommandRefused(shown(f"{backup} cannot be restored: {why}; nothing is changed"), Exit.FAILED) from error
+
+
+def _require_ours(ledger: Ledger, backup: Path, settings: Settings) -> None:
+    """With another practice's ledger every letter that is here would look new, and be answered once more."""
+    newest = next(iter(ledger.messages(limit=1)), None)
+    if newest is not None and not list(ledger.messages(mailbox_ids=tuple(settings.mailboxes), limit=1)):
+        of = newest[0].key.mailbox_id
+        why = f"it holds messages of {of}, and none of a mailbox that is configured here"
+        raise CommandRefused(shown(f"{backup} cannot be restored: {why}; nothing is changed"), Exit.FAILED)
 
 
 def _document(backup: Path, kept: Path | None, ready: Ready) -> dict[str, object]:

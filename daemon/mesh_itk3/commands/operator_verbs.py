@@ -133,8 +133,8 @@ def abandon(
 ) -> int:
     """End a parked message for good; its bytes are kept.
 
-    Nothing more happens to it and no response follows. Where its sender has yet to hear of that, this says so, and it
-    stands in `status` and `owed` until somebody says with `seen` that they have told them.
+    Nothing more happens to it and no further response is written. Where its sender has yet to hear of that, this says
+    so, and it stands in `status` and `owed` until somebody says with `seen` that they have told them.
 
     \b
     Example:

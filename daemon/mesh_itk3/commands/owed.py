@@ -52,6 +52,8 @@ def list_owed(config: Path, credentials: Path | None, *, mailbox_id: str | None,
     registry = registry_of(settings)
     with existing_ledger(settings) as ledger:
         owed = all_owed(ledger, registry, settings.decisions.rules, datetime.now(UTC), mailbox_id)
+    if settings.ledger.sqlite_file is not None:  # on PostgreSQL another daemon may serve it
+        owed = [row if row["mailbox_id"] in settings.mailboxes else _unserved(row) for row in owed]
     if as_json:
         print_json_list("owed", owed)
     else:
@@ -68,8 +70,13 @@ def all_owed(
     # What is abandoned without its sender knowing: the sender still waits, though nothing more comes from here.
     records += [record for record in ledger.unseen(mailbox_ids).messages if record.state is State.ABANDONED]
     rows = [row for record in records if (row := _message(record, registry, deadlines, now))]
-    rows += [_response(response, now) for response in ledger.outstanding_responses(mailbox_ids)]
+    rows += [_response(response, ledger, now) for response in ledger.outstanding_responses(mailbox_ids)]
     return sorted(rows, key=lambda row: str(row["since"]))
+
+
+def _unserved(row: Row) -> Row:
+    why = f"Nothing is done for {row['mailbox_id']}: it is not configured here."
+    return row | {"to_do": f"{why} Configure it again, or tell the sender another way."}
 
 
 def unfinished_since(record: MessageRecord) -> datetime:
@@ -148,11 +155,11 @@ def _row(record: MessageRecord, kind: str, since: datetime, deadline: datetime |
     }
 
 
-def _response(response: ResponseRecord, now: datetime) -> Row:
+def _response(response: ResponseRecord, ledger: Ledger, now: datetime) -> Row:
     is_counted = response.state is ResponseState.SENT and response.raised_at is None
     deadline = response.sent_at + MESH_KEEPS_UNREAD if is_counted and response.sent_at else None
     reason = Reason(response.reason) if response.reason else None
-    to_do = _TO_DO_BY_REASON.get(reason) or _TO_DO.get(response.state) or about_response(reason, response.key.mesh_message_id)
+    to_do = _TO_DO_BY_REASON.get(reason) or _TO_DO.get(response.state) or _about_parked(response, ledger)
     return {
         "kind": "response",
         "mesh_message_id": response.key.mesh_message_id,
@@ -172,6 +179,12 @@ def _response(response: ResponseRecord, now: datetime) -> Row:
         "status_code": response.status_code,
         "to_do": to_do.format(id=response.key.mesh_message_id),
     }
+
+
+def _about_parked(response: ResponseRecord, ledger: Ledger) -> str:
+    answered = ledger.get(response.key)
+    is_abandoned = answered is not None and answered.state is State.ABANDONED
+    return about_response(response.reason, response.key.mesh_message_id, is_abandoned=is_abandoned)
 
 
 def _times(since: datetime, deadline: datetime | None, now: datetime) -> Row:

@@ -22,6 +22,7 @@ Row = dict[str, Any]
 _OF_A_MESSAGE: Final = ("parked", "held")
 _OF_A_RESPONSE: Final = ("refused", "parked")
 """Outcomes in the timeline that say since when."""
+_ABANDONED: Final = ("abandoned",)
 
 
 def list_parked(config: Path, credentials: Path | None, *, mailbox_id: str | None, as_json: bool) -> int:
@@ -77,6 +78,7 @@ def _message(record: MessageRecord, timeline: Sequence[Entry], registry: Registr
 
 def _response(response: ResponseRecord, timeline: Sequence[Entry]) -> Row:
     entry = _last(timeline, _OF_A_RESPONSE, response.response_code)
+    is_abandoned = _last(timeline, _ABANDONED) is not None
     reason = Reason(response.reason) if response.reason else None
     return {
         "kind": "response",
@@ -98,7 +100,7 @@ def _response(response: ResponseRecord, timeline: Sequence[Entry]) -> Row:
         "reason": response.reason,
         "reason_text": reason.text if reason else None,
         "status_code": response.status_code,
-        "to_do": about_response(response.reason, response.key.mesh_message_id),
+        "to_do": about_response(response.reason, response.key.mesh_message_id, is_abandoned=is_abandoned),
     }
 
 
@@ -114,9 +116,9 @@ def _last(timeline: Sequence[Entry], outcomes: Sequence[str], response_code: str
 
 def _print(parked: Sequence[Row]) -> None:
     """One block for each reason: a broken handler parks many for one, and what to do is the same for all of them."""
-    blocks: dict[tuple[str, str], list[Row]] = defaultdict(list)
+    blocks: dict[tuple[str, str, str], list[Row]] = defaultdict(list)
     for row in parked:
-        blocks[row["kind"], row["reason"] or ""].append(row)
+        blocks[row["kind"], row["reason"] or "", _of_any(row)].append(row)
     has_several_mailboxes = len({row["mailbox_id"] for row in parked}) > 1
     for rows in blocks.values():
         _print_block(rows, has_several_mailboxes=has_several_mailboxes)
@@ -128,7 +130,7 @@ def _print_block(rows: Sequence[Row], *, has_several_mailboxes: bool) -> None:
     first = rows[0]
     why = say_reason(first["reason"] or "parked", first["reason_text"])
     print_folded(f"{counted(len(rows), first['kind'])}: {why}", is_bold=True)
-    print_folded(first["to_do"].replace(first["mesh_message_id"], "ID"), indent=4)
+    print_folded(_of_any(first), indent=4)
     headings, cells = _columns(first)
     # A practice has one mailbox: its column would take the room that a narrow terminal needs for the others.
     mailbox = ("mailbox",) if has_several_mailboxes else ()
@@ -137,6 +139,11 @@ def _print_block(rows: Sequence[Row], *, has_several_mailboxes: bool) -> None:
         ((row["mesh_message_id"], *(row["mailbox_id"] for _ in mailbox), _minutes(row["since"]), *cells(row)) for row in rows),
         whole=2 + len(mailbox),
     )
+
+
+def _of_any(row: Row) -> str:
+    """What to do, without saying with which."""
+    return str(row["to_do"]).replace(row["mesh_message_id"], "ID")
 
 
 def _columns(first: Row) -> tuple[tuple[str, ...], Callable[[Row], tuple[str, ...]]]:

@@ -31,6 +31,9 @@ _OTHER_RESPONSE: Final = (
     f"See MESH's code; when the cause is mended, {_RETRY}. Else tell the sender another way, then mesh-itk3 seen {{id}} --by"
     " WHO"
 )
+_ABANDONED_RESPONSE: Final = (
+    "Its message is abandoned, so it is not sent again. Tell the sender another way, then mesh-itk3 seen {id} --by WHO"
+)
 
 
 def about_message(reason: str | None, mesh_message_id: str) -> str:
@@ -38,6 +41,8 @@ def about_message(reason: str | None, mesh_message_id: str) -> str:
     return _MESSAGE.get(reason, _OTHER_MESSAGE).format(id=mesh_message_id)
 
 
-def about_response(reason: str | None, mesh_message_id: str) -> str:
+def about_response(reason: str | None, mesh_message_id: str, *, is_abandoned: bool = False) -> str:
     """About a parked response to this message."""
+    if is_abandoned:
+        return _ABANDONED_RESPONSE.format(id=mesh_message_id)
     return _RESPONSE.get(reason, _OTHER_RESPONSE).format(id=mesh_message_id)

@@ -7,6 +7,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from threading import Lock
 from typing import Any, Final, Self, TypeVar
 
@@ -40,7 +41,7 @@ class Guard:
         """As the last process has left it. What that one has said is not said again."""
         state = ledger.mailbox_state(mailbox_id)
         failures = 0 if state.reason == Reason.STORAGE_FAILED else state.failures  # that is the disk, and not MESH
-        breaker = Breaker.restored(failures, clock.now(), jitter=random.random())
+        breaker = Breaker.restored(failures, _steady(clock), jitter=random.random())
         return cls(mailbox_id, ledger, clock, breaker, _said=_news(state.reason) if failures else None)
 
     def for_one_try(self) -> None:
@@ -83,7 +84,7 @@ class Guard:
     def _begin(self, errand: Errand) -> bool | None:
         """Whether it is a probe; None: not now."""
         with self._lock:
-            admitting = None if errand in self._at_work else self.breaker.admitting(errand, self.clock.now())
+            admitting = None if errand in self._at_work else self.breaker.admitting(errand, _steady(self.clock))
             if admitting is None:
                 return None
             self.breaker = admitting
@@ -95,7 +96,7 @@ class Guard:
         event, pace = (events.MAILBOX_UNAVAILABLE, MAILBOX) if is_away else (events.CREDENTIALS_REJECTED, CREDENTIALS)
         retry_after_s = error.retry_after_s if isinstance(error, MailboxUnavailable) else None
         with self._lock:
-            now = self.clock.now()
+            now = _steady(self.clock)
             self.breaker = self.breaker.failed(errand, now, pace, jitter=random.random(), retry_after_s=retry_after_s)
             news, retry_at = _news(error.reason), self.breaker.until
             self.ledger.record_mailbox_state(replace(self.state(), failures=self.breaker.failures, reason=error.reason))
@@ -108,7 +109,7 @@ class Guard:
     def _answered(self, errand: Errand) -> None:
         """Says it, and notes it, where it ends a time without."""
         with self._lock:
-            before, self.breaker = self.breaker, self.breaker.succeeded(errand, self.clock.now())
+            before, self.breaker = self.breaker, self.breaker.succeeded(errand, _steady(self.clock))
             if not before.failures or self.breaker.failures:
                 return
             self._said = None
@@ -117,6 +118,11 @@ class Guard:
                 state = replace(state, failures=0, reason=None)
             self.ledger.record_mailbox_state(state)
             events.emit(events.MAILBOX_RECOVERED, mailbox_id=self.mailbox_id, count=before.failures)
+
+
+def _steady(clock: Clock) -> datetime:
+    """A time that nobody sets: the waits of a breaker are over when they are, whatever the clock of this machine says."""
+    return datetime.fromtimestamp(clock.monotonic(), UTC)
 
 
 def _news(reason: str | None) -> str | None:

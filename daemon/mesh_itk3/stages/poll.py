@@ -27,10 +27,17 @@ def poll(c: Collector, guard: Guard) -> Walk | None:
             return walk
 
 
+def is_poll_due(c: Collector, interval_s: float) -> bool:
+    """Whether so long has passed since the last walk began, however late that was, and whatever the clock of this machine has
+    been set to since.
+    """
+    return c.walked_at is None or c.clock.monotonic() - c.walked_at >= interval_s
+
+
 def _poll_once(c: Collector, guard: Guard) -> Walk | None:
     # Noted before the walk: MESH's five minutes count from here, also for a daemon that restarts.
     guard.note(last_poll_at=c.clock.now())
-    started = c.clock.monotonic()
+    c.walked_at = started = c.clock.monotonic()
     try:
         walk = collect(c)
     except StorageFailed as error:

@@ -50,6 +50,8 @@ class Collector:
     """Held while `is_spool_failing` changes: several workers share a collector."""
     waited_for: set[tuple[str, str | None]] = field(default_factory=set)
     """Workflows whose handler cannot work, and why: that has been said."""
+    walked_at: float | None = None
+    """When the last walk began, on the monotonic clock; None: none yet."""
     failed: set[str] = field(default_factory=set)
     """Ids that could not be fetched at the last try. They come last in a walk: a slow one delays no other."""
 

@@ -25,7 +25,7 @@ def back_up(ledger: Path, target: Path, *, is_at_rest: bool = False) -> None:
 
     `is_at_rest`: nobody has it open and it has no log. Then nothing is made beside it, and it may stand where nothing can be.
     """
-    how = "immutable=1" if is_at_rest else "mode=ro"
+    how = "mode=ro&immutable=1" if is_at_rest else "mode=ro"
     with ledger_failures(), file_aside(target) as aside:
         _copy(f"file:{quote(str(ledger))}?{how}", aside)
 
@@ -33,7 +33,7 @@ def back_up(ledger: Path, target: Path, *, is_at_rest: bool = False) -> None:
 def prepare(backup: Path, ledger: Path) -> Path:
     """A copy of the backup beside the ledger, under a name of its own, to be made ready there. Raises as `back_up`."""
     clear(ledger)
-    aside = ledger.with_name(f"{ledger.name}.restored")
+    aside = _aside(ledger)
     back_up(backup, aside, is_at_rest=not _log_of(backup).exists())
     return aside
 
@@ -41,7 +41,7 @@ def prepare(backup: Path, ledger: Path) -> Path:
 def clear(ledger: Path) -> None:
     """Removes what `prepare` has made, with the files that SQLite and the lock put beside it. Raises StorageFailed."""
     with storage_failures():
-        for left in ledger.parent.glob(f"{ledger.name}.restored*"):
+        for left in _made_beside(ledger):  # and no other name that begins so: it may be the backup's own
             left.unlink(missing_ok=True)
 
 
@@ -74,6 +74,19 @@ def require_whole(ledger: Path) -> None:
     """Raises LedgerUnavailable where a restore was cut off between the old ledger and the new one."""
     if _marker(ledger).exists():
         raise LedgerUnavailable(CUT_OFF)
+
+
+def is_in_the_way(path: Path, ledger: Path) -> bool:
+    """Whether a restore makes a file of its own under this name."""
+    return path in _made_beside(ledger)
+
+
+def _aside(ledger: Path) -> Path:
+    return ledger.with_name(f"{ledger.name}.restored")
+
+
+def _made_beside(ledger: Path) -> list[Path]:
+    return [ledger.with_name(f"{_aside(ledger).name}{end}") for end in ("", "-wal", "-shm", "-journal", ".lock")]
 
 
 def _marker(ledger: Path) -> Path:

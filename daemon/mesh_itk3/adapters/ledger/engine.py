@@ -32,6 +32,11 @@ _POOL: Final = {"pool_size": 8, "pool_use_lifo": True, "max_overflow": 8, "pool_
 _BEGIN: Final = "mesh_itk3_begin"
 """How a transaction begins on SQLite; empty: not at all, each statement being one of its own."""
 
+GONE: Final = (
+    "the ledger file was moved, deleted or replaced while it is in use: put it back with its -wal file, or stop the service and"
+    " see docs/operations.md, Restore"
+)
+
 
 class Database:
     """The engine behind a ledger, and its two kinds of transaction. Safe to use from several threads."""
@@ -47,6 +52,8 @@ class Database:
         self._single = self._engine.execution_options(**alone)
         # Threads of one process queue here: SQLite's own waiting is a sleep, up to 100 ms at a time.
         self._damage: str | None = None
+        self._opened: tuple[int, int] | None = None
+        """Device and inode of the file with which this began."""
         self._one_writer: AbstractContextManager[object] = threading.Lock() if sqlite_file else nullcontext()
 
     @property
@@ -68,6 +75,7 @@ class Database:
     def _failures(self) -> Iterator[None]:
         if self._damage is not None:
             raise LedgerDamaged(self._damage)
+        self._require_same_file()
         try:
             with ledger_failures():
                 yield
@@ -76,6 +84,24 @@ class Database:
             if self.sqlite_file is None or is_found_damaged(self.sqlite_file):
                 self._damage = str(damaged)
             raise
+
+    def _require_same_file(self) -> None:
+        """Connections go on writing into a file that has been moved or deleted, and a new one would open whatever stands in its
+        place: what is committed then, and acknowledged to MESH, is in no ledger that the next start finds.
+        """
+        if self.sqlite_file is None:
+            return
+        try:
+            found = self.sqlite_file.stat()
+        except FileNotFoundError:
+            if self._opened is not None:
+                raise LedgerUnavailable(GONE) from None
+        except OSError:
+            return  # the disk: SQLite says how it fails
+        else:
+            opened = self._opened = self._opened or (found.st_dev, found.st_ino)
+            if (found.st_dev, found.st_ino) != opened:
+                raise LedgerUnavailable(GONE)
 
     @contextmanager
     def reading(self) -> Iterator[Connection]:

@@ -110,7 +110,7 @@ def _read_revision(connection: Connection) -> str | None:
             raise LedgerUnavailable("the ledger does not say which schema it has: it is damaged; restore a backup")
         return str(found)
     if tables and (connection.dialect.name == "sqlite" or "message" in tables):
-        raise LedgerUnavailable("the database that ledger.url names belongs to another program")
+        raise LedgerUnavailable("the database belongs to another program")
     return None
 
 
