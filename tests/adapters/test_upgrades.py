@@ -1,4 +1,4 @@
-"""A ledger of each released schema, with data in it, becomes one of today. Killed meanwhile: tests/crash/test_migrate_killed.py."""
+"""A ledger of each released schema, with data in it, becomes one of today. Killed: tests/crash/test_migrate_killed.py."""
 
 from __future__ import annotations
 
