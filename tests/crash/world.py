@@ -234,7 +234,8 @@ class World:
             columns = ("received_at", "acknowledged_at", "finished_at")
             older = ", ".join(f"{name} = CASE WHEN {name} IS NULL THEN NULL ELSE :then END" for name in columns)
             connection.execute(f"UPDATE message SET {older}", weeks_ago)  # noqa: S608  names of this file
-            connection.execute("UPDATE response SET created_at = :then, sent_at = :then, state = 'delivered'", weeks_ago)
+            connection.execute("UPDATE response SET created_at = :then, sent_at = :then", weeks_ago)
+            connection.execute("UPDATE response SET state = 'delivered' WHERE state = 'sent'")
 
     def responses_to(self, each: Expected) -> dict[str, Any]:
         """Our responses to this message, by level."""

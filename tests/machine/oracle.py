@@ -319,7 +319,7 @@ class Oracle:
 
     def filings_allowed(self, document: str) -> int:
         """One letter for a document; after a restore one for each message with it, for the other of two may be taken then."""
-        return len(self.about(document)) if self.restores else 1
+        return 1
 
     def _answers_about(self, document: str) -> Iterator[Answer]:
         header_ids = {each.header_id for each in self.about(document)}

@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from machine.oracle import FILED, Delivered
-from machine.people import release_all
+from machine.people import release_all, retry_all
 from machine.practice import MachinePractice
 from mesh_itk3.commands.owed import all_owed
 from mesh_itk3.handler import BusinessCode
@@ -46,6 +46,14 @@ def come_to_rest(practice: MachinePractice) -> None:
 def _is_left(practice: MachinePractice) -> bool:
     """Whether something of ours is in the inbox."""
     return any(practice.oracle.delivered[each].what != "foreign" for each in practice.mesh.inbox)
+
+
+def mend_and_retry(practice: MachinePractice) -> None:
+    """Whatever is parked is tried again, by a handler that works now: nothing of it stays parked."""
+    tempers = practice.handler.tempers
+    tempers.update((document, "30001") for document, temper in tempers.items() if not temper.startswith("3"))
+    retry_all(practice)
+    come_to_rest(practice)
 
 
 def wrong_at_rest(practice: MachinePractice) -> list[str]:

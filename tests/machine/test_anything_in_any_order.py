@@ -27,7 +27,7 @@ from itk3.a_message import a_message as an_itk3_message
 from machine import people
 from machine.oracle import Delivered
 from machine.practice import WORK, MachinePractice
-from machine.rest import abandoned, come_to_rest, parked, wrong_at_rest
+from machine.rest import abandoned, come_to_rest, mend_and_retry, parked, wrong_at_rest
 from mesh_itk3.handler import BusinessCode
 from mesh_itk3.lifecycle import State
 from mesh_itk3.reasons import ABANDON_REASONS
@@ -374,6 +374,10 @@ class Machine(RuleBasedStateMachine):
                 restores=len(self.oracle.restores),
                 resent=len(self.mesh.sent) - len({each.local_id for each in self.mesh.sent}),
             )
+            if parked(self.practice):
+                mend_and_retry(self.practice)
+                assert parked(self.practice) == set()
+                assert wrong_at_rest(self.practice) == []
         finally:
             self.practice.close()
 
