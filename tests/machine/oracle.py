@@ -271,8 +271,6 @@ class Oracle:
             self.broken.append(f"{mesh_message_id} was handled while a person held it")
         if mesh_message_id in self.abandoned:
             self.broken.append(f"{mesh_message_id} was handled after a person had ended it")
-        if mesh_message_id in self.pruned:
-            self.broken.append(f"{mesh_message_id} was handled after its bytes had gone")
 
     def is_abandoned(self, mesh_message_id: str, local_ids: list[str]) -> None:
         """A person has ended it, with what is written to it by now."""
@@ -316,10 +314,6 @@ class Oracle:
                 found["refused"].add(each.local_id)
         found["refused"] -= {each.local_id for each in self._answers_about(document) if each.is_taken}
         return found
-
-    def filings_allowed(self, document: str) -> int:
-        """One letter for a document; after a restore one for each message with it, for the other of two may be taken then."""
-        return 1
 
     def _answers_about(self, document: str) -> Iterator[Answer]:
         header_ids = {each.header_id for each in self.about(document)}

@@ -125,9 +125,8 @@ def _not_filed(practice: MachinePractice, document: str, *, is_set_aside: bool) 
     codes = [code for each, code in oracle.finished.items() if oracle.delivered[each].document == document]
     if not codes and not is_set_aside:
         yield f"{document}: no handler has finished with it"
-    # After a restore a decision is made again, and may be another one: what was filed stays filed. Of two messages with one
-    # document the other one may be taken.
-    most = oracle.filings_allowed(document) if oracle.restores else int(bool(codes) and codes[-1] in FILED)
+    # After a restore a decision is made again, and may be another one: what was filed stays filed.
+    most = 1 if oracle.restores else int(bool(codes) and codes[-1] in FILED)
     least = int(bool(codes) and codes[-1] in FILED)
     if codes and not least <= filed <= most and not is_set_aside:
         yield f"{document}: answered {codes[-1]}, {filed} letters filed"
