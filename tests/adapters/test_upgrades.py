@@ -1,12 +1,8 @@
-"""A ledger of each released schema, with data in it, becomes one of today: whole, or not at all."""
+"""A ledger of each released schema, with data in it, becomes one of today. Killed: tests/crash/test_migrate_killed.py."""
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from contextlib import closing
-from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
@@ -19,7 +15,6 @@ from mesh_itk3.lifecycle import ResponseState, State
 from mesh_itk3.ports import Expired
 from support.ledger_rows import HERE, NOW, later
 
-HERE_IS = Path(__file__).parent
 MESSAGES = ("completed", "rejected", "accepted", "parked")
 INSERT = {
     "message": """INSERT INTO message (mailbox_id, mesh_message_id, workflow_id, kind, state, received_at, acknowledged_at,
@@ -64,26 +59,3 @@ def test_a_ledger_of_each_released_schema_keeps_all_it_held_and_can_be_pruned(em
         rules = Expired({State.COMPLETED: later(days=1), State.REJECTED: later(days=1)}, None, later(days=1))
         # Of the rejected one the answer was lost, and nobody has seen it.
         assert [(each.kind, each.count) for each in ledger.prunable(rules, (HERE,))] == [("payloads", 1), ("response_bytes", 1)]
-
-
-def test_a_process_that_is_killed_while_it_upgrades_leaves_the_old_schema_or_the_new_one(tmp_path):
-    old, scratch = tmp_path / "old", tmp_path / "scratch"
-    an_old_ledger(f"sqlite:///{old}/ledger.db", "0001")
-    scratch.mkdir()
-
-    done = subprocess.run(
-        [sys.executable, str(HERE_IS / "upgrading.py"), str(old), str(scratch)],
-        env=os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
-        capture_output=True,
-        text=True,
-        timeout=100,
-        check=False,
-    )
-
-    assert done.returncode == 0, done.stderr
-    outcomes = [line.split() for line in done.stdout.splitlines()]
-    left = [there for there, _ in outcomes]
-    assert len(left) > 40
-    assert left == sorted(left, key=["old", "new"].index)
-    assert {"old", "new"} == set(left)
-    assert {then for _, then in outcomes} == {"new"}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from crash.world import WORKFLOW, Expected, World
@@ -16,6 +16,12 @@ from support.sandbox import HOSPITAL, PRACTICE
 ANSWERED: Final = ("20013", "30001")
 YESTERDAY: Final = time.time() - 25 * 3600
 FOREIGN: Final = "SOMEBODY_ELSES"
+RETENTION: Final = """
+[retention]
+completed_payloads_days = 30
+response_bytes_days = 30
+events_days = 90
+"""
 
 
 @dataclass(frozen=True)
@@ -145,6 +151,38 @@ def swept(world: World) -> Begun:
     return Begun([letter], "sweep", {}, sweep_again)
 
 
+def pruned(world: World) -> Begun:
+    """Weeks later retention lets go of what was received and sent; the daemon's job that does it is killed."""
+    return _pruning(world, "prune")
+
+
+def pruned_by_command(world: World) -> Begun:
+    """The same, of `mesh-itk3 prune`."""
+    return _pruning(world, "prune command")
+
+
+def _pruning(world: World, work: str) -> Begun:
+    if RETENTION not in world.practice.config.read_text():
+        world.practice.config.write_text(world.practice.config.read_text() + RETENTION)
+    letter = world.send(ANSWERED, "completed")
+    world.recover()
+    world.hospital.read_inbox()
+    assert len(world.letters_of(letter)) == 1
+    with world.ledger() as ledger:
+        payload = world.payload(world.row(ledger, letter)["payload_name"])
+    world.let_weeks_pass()
+
+    def prune_again() -> list[Expected]:
+        assert world.run(work).code == 0
+        for file in world.payloads():  # a kill between row and file leaves a file, which the sweep takes a day later
+            os.utime(file, times=(YESTERDAY, YESTERDAY))
+        assert world.run("sweep").code == 0
+        assert list(payload.parent.glob(f"{payload.stem}*")) == []
+        return [replace(letter, is_pruned=True)]
+
+    return Begun([replace(letter, is_pruned=None)], work, {}, prune_again)
+
+
 def delivered(world: World) -> Begun:
     """MESH is asked what became of the responses, and says that the hospital has them."""
     letter = world.send(ANSWERED, "completed")
@@ -166,6 +204,6 @@ SCENARIOS: Final[dict[str, Callable[[World], Begun]]] = {
     each.__name__: each
     for each in (
         accepted, rejected, two_letters, waits_for_a_person, decided_by_a_person, carried_out, correlated, foreign_spooled,
-        redelivered, sent_and_not_recorded, file_lost, swept, delivered,
+        redelivered, sent_and_not_recorded, file_lost, swept, pruned, delivered,
     )
 }  # fmt: skip

@@ -12,7 +12,7 @@ from crash.sweep import IS_OVERNIGHT, every_pair, every_point, say
 pytestmark = [pytest.mark.sandbox, pytest.mark.timeout(7200 if IS_OVERNIGHT else 300)]
 STRIDE = 23
 """Of all but the letter's life; overnight none is left out."""
-SHORT = {"decided_by_a_person": 1, "swept": 3}
+SHORT = {"decided_by_a_person": 1, "swept": 3, "pruned": 4}
 """Those that pass few points."""
 
 

@@ -14,7 +14,7 @@ import signal
 import sys
 import threading
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import redirect_stdout, suppress
 from datetime import datetime
 from importlib import import_module
 from pathlib import Path
@@ -25,7 +25,9 @@ from crash.system_calls import CannotCount, Count, stop_at_calls, watch_calls
 from mesh_itk3 import service
 from mesh_itk3.adapters.clock import SystemClock
 from mesh_itk3.adapters.ledger import migrate
+from mesh_itk3.commands.ledger_restore import restore_ledger
 from mesh_itk3.commands.opened import existing_ledger, read_settings
+from mesh_itk3.commands.prune import prune_now
 from mesh_itk3.commands.respond import decide
 from mesh_itk3.composition import compose
 from mesh_itk3.daemon import Daemon
@@ -65,6 +67,28 @@ def a_sweep(asked: dict[str, Any], passing: Watch) -> int:
     daemon.sweep()
     daemon.close()
     return 0
+
+
+def a_pruning(asked: dict[str, Any], passing: Watch) -> int:
+    """The hourly job of the service that lets go of what retention lets go of."""
+    settings = read_settings(Path(asked["config"]), None, needs_secrets=True)
+    daemon = compose(settings, registry_of(settings), clock=SystemClock(), stopping=threading.Event())
+    watch(daemon, passing)
+    daemon.prune()
+    daemon.close()
+    return 0
+
+
+def a_pruning_by_command(asked: dict[str, Any], _: Watch) -> int:
+    """`mesh-itk3 prune`."""
+    with redirect_stdout(sys.stderr):
+        return prune_now(Path(asked["config"]), None, dry_run=False, as_json=False)
+
+
+def a_restore(asked: dict[str, Any], _: Watch) -> int:
+    """`mesh-itk3 ledger restore`."""
+    with redirect_stdout(sys.stderr):
+        return restore_ledger(Path(asked["config"]), None, Path(asked["backup"]), by="Dr Example", as_json=False)
 
 
 def the_service(asked: dict[str, Any], _: Watch) -> int:
@@ -110,6 +134,9 @@ WORK: Final[dict[str, Callable[[dict[str, Any], Watch], int]]] = {
     "respond": a_decision,
     "migrate": a_migration,
     "sweep": a_sweep,
+    "prune": a_pruning,
+    "prune command": a_pruning_by_command,
+    "restore": a_restore,
     "service": the_service,
     "threads": threads,
 }

@@ -41,6 +41,8 @@ class Expected:
     """Of the infrastructure and the business response."""
     state: str
     is_filed: bool = False
+    is_pruned: bool | None = False
+    """None: its bytes may be gone, if its row says that retention has let go of them."""
 
     @property
     def mesh_message_id(self) -> str:
@@ -137,6 +139,10 @@ class World:
             assert spooled.with_suffix(".dat").read_bytes() == each.body
             assert spooled.with_suffix(".ctl").read_bytes().endswith(b"</DTSControl>\n")
             return
+        if each.is_pruned or (each.is_pruned is None and row["payload_name"] is None):
+            assert (row["payload_name"], row["payload_sha256"]) == (None, hashlib.sha256(each.body).hexdigest())
+            assert row["payload_pruned_at"]
+            return
         assert (self.payload(row["payload_name"]).read_bytes(), row["payload_sha256"]) == (
             each.body,
             hashlib.sha256(each.body).hexdigest(),
@@ -219,6 +225,17 @@ class World:
         with closing(sqlite3.connect(self.practice.directory / "state" / "ledger.db")) as connection, connection:
             hours_ago = (datetime.now(UTC) - timedelta(hours=3)).isoformat(timespec="microseconds")
             connection.execute("UPDATE response SET sent_at = ? WHERE state = 'sent'", (hours_ago,))
+
+    def let_weeks_pass(self) -> None:
+        """All that is in the ledger is forty days older; its responses have arrived. What was seen on the wire is forgotten."""
+        self.wire(forget=True)
+        with closing(sqlite3.connect(self.practice.directory / "state" / "ledger.db")) as connection, connection:
+            weeks_ago = {"then": (datetime.now(UTC) - timedelta(days=40)).isoformat(timespec="microseconds")}
+            columns = ("received_at", "acknowledged_at", "finished_at")
+            older = ", ".join(f"{name} = CASE WHEN {name} IS NULL THEN NULL ELSE :then END" for name in columns)
+            connection.execute(f"UPDATE message SET {older}", weeks_ago)  # noqa: S608  names of this file
+            connection.execute("UPDATE response SET created_at = :then, sent_at = :then", weeks_ago)
+            connection.execute("UPDATE response SET state = 'delivered' WHERE state = 'sent'")
 
     def responses_to(self, each: Expected) -> dict[str, Any]:
         """Our responses to this message, by level."""

@@ -7,7 +7,7 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections import Counter, defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -21,6 +21,7 @@ FILED = frozenset({"30001", "30004"})
 POLL_INTERVAL = timedelta(seconds=300)
 RESEND_AFTER = timedelta(hours=1)
 MAX_ATTEMPTS, MAX_INTERRUPTED = 3, 10
+SHORTEST_RETENTION = timedelta(days=30)
 
 LONG_AGO = datetime(2000, 1, 1, tzinfo=UTC)
 
@@ -92,6 +93,22 @@ class Oracle:
     deaths: int = 0
     faults: int = 0
     """How many jobs a fault of the disk or the ledger, or a lost lease, has cut short."""
+    held: set[str] = field(default_factory=set)
+    """By MESH message id: a person has stopped it."""
+    abandoned: dict[str, set[str]] = field(default_factory=dict)
+    """By MESH message id: the local ids of what was written to it when a person ended it."""
+    arrived: set[str] = field(default_factory=set)
+    """Local ids of responses that the other side has acknowledged."""
+    people_have_seen: set[str] = field(default_factory=set)
+    """Local ids of responses whose loss a person knows of."""
+    may_follow_a_refusal: Counter[str] = field(default_factory=Counter)
+    """By local id: how many refusals of MESH somebody has asked to be forgotten."""
+    pruned: set[str] = field(default_factory=set)
+    """MESH message ids of those whose bytes retention has let go of."""
+    backup_at: int = 0
+    """How many answers had been given when the backup was taken."""
+    restores: list[range] = field(default_factory=list)
+    """Of which answers the ledger that was put back may know nothing: those between the backup and the restore."""
     broken: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -113,17 +130,46 @@ class Oracle:
         if message.what == "foreign":
             self.broken.append("a foreign message was acknowledged")
         self.acknowledged.add(mesh_message_id)
+        self.looks_at_what_is_gone(self.walks[-1].at if self.walks else LONG_AGO)
         if self.lost():
             self.broken.append(f"{mesh_message_id} acknowledged without its bytes in the payload store")
-        if not self._has_row(mesh_message_id):
+        if not self._has_row(message):
             self.broken.append(f"{mesh_message_id} acknowledged before its row was committed")
         if self.walks:
             self.walks[-1].acknowledged += 1
 
     def lost(self) -> int:
         """Of how many acknowledged messages no file of their own holds the bytes."""
-        held = Counter(self.delivered[each].body for each in self.acknowledged)
-        return (held - self._on_disk()).total()
+        return self._missing().total()
+
+    def _missing(self) -> Counter[bytes]:
+        held = Counter(self.delivered[each].body for each in self.acknowledged - self.pruned)
+        return held - self._on_disk()
+
+    def looks_at_what_is_gone(self, now: datetime) -> int:
+        """After pruning or sweeping: of how many messages the bytes are gone. Others than those that may lose them are lost."""
+        missing, gone = self._missing(), 0
+        for mesh_message_id in sorted(self.acknowledged - self.pruned):
+            message = self.delivered[mesh_message_id]
+            if missing[message.body] > 0 and self._may_be_pruned(message, now):
+                missing[message.body] -= 1
+                self.pruned.add(mesh_message_id)
+                gone += 1
+        return gone
+
+    def _may_be_pruned(self, message: Delivered, now: datetime) -> bool:
+        """Old enough, and nobody waits for anything: answered as it asked, and each answer has arrived or is known as lost."""
+        answers = [each for each in self.answers if each.answers == message.header_id]
+        if now - message.at < SHORTEST_RETENTION or message.mesh_message_id in self.held:
+            return False
+        if message.what == "other" or message.mesh_message_id in self.abandoned:
+            return True
+        if any(each.local_id not in self.arrived | self.people_have_seen for each in answers):
+            return False
+        levels = {each.level for each in answers}
+        is_told = not message.asks_infrastructure or "infrastructure" in levels
+        waits = message.mesh_message_id in self.finished and message.asks_business and "business" not in levels
+        return message.what != "foreign" and is_told and not waits
 
     def _on_disk(self) -> Counter[bytes]:
         """What the payload store holds, and how often. A file is read once, and again when another has taken its name."""
@@ -135,12 +181,14 @@ class Oracle:
         self._payloads = found
         return Counter(body for _, body in found.values())
 
-    def _has_row(self, mesh_message_id: str) -> bool:
+    def _has_row(self, message: Delivered) -> bool:
         if self._ledger is None:
             self._ledger = sqlite3.connect(f"file:{self.directory}/state/ledger.db?mode=ro", uri=True, check_same_thread=False)
         query = "SELECT payload_name FROM message WHERE mesh_message_id = ?"
-        row = self._ledger.execute(query, (mesh_message_id,)).fetchone()
-        return row is not None and (self.directory / "state" / "payloads" / row[0]).is_file()
+        row = self._ledger.execute(query, (message.mesh_message_id,)).fetchone()
+        if row is None or row[0] is None:
+            return row is not None and message.mesh_message_id in self.pruned
+        return (self.directory / "state" / "payloads" / row[0]).is_file()
 
     def walks_from(self, at: datetime) -> Walk:
         """A walk begins. Rule 16: five minutes after the last, unless that brought a full page and something was taken."""
@@ -165,6 +213,8 @@ class Oracle:
         if about is None:
             self.broken.append(f"{answer.code} answers something that is no letter")
             return
+        if not self._may_be_answered(answer):
+            self.broken.append(f"{answer.code} was written to a message that a person had ended")
         self._looks_at_repetition(answer)
         self.answers.append(answer)
         self._looks_at_document(about, answer)
@@ -176,7 +226,7 @@ class Oracle:
         earlier = [each for each in self.answers if each.local_id == answer.local_id]
         if any(each.body != answer.body for each in earlier):
             self.broken.append(f"{answer.code} was sent again with other bytes")
-        if any(not each.is_taken for each in earlier):
+        if sum(not each.is_taken for each in earlier) > self.may_follow_a_refusal[answer.local_id]:
             self.broken.append(f"{answer.code} was sent again after MESH had refused it for good")
         if not answer.is_taken:
             return
@@ -193,11 +243,11 @@ class Oracle:
         asks = messages[0].asks_infrastructure if answer.level == "infrastructure" else messages[0].asks_business
         if not asks:
             self.broken.append(f"{answer.code} was sent although nobody asked for a response of that level")
-        ids = self.local_ids(document)
-        if len(ids["infrastructure"]) > len(messages):
-            self.broken.append("more infrastructure responses than messages")
-        if len(ids["20013"]) > 1 or len(ids["business"]) > 1:
-            self.broken.append(f"a second {answer.code if answer.level == 'business' else '20013'} about one document")
+        ids, times = self.local_ids(document), 1 + self._times_forgotten(document, answer.level)
+        if len(ids[answer.level]) > times * (len(messages) if answer.level == "infrastructure" else 1):
+            self.broken.append(f"more {answer.level} responses than may be")
+        if answer.level == "infrastructure" and len(ids["20013"]) > times:
+            self.broken.append("a second 20013 about one document")
         if messages[0].what == "refused" and (ids["20013"] or ids["business"]):
             self.broken.append(f"{answer.code} to a message that has to be refused")
         if answer.level == "business" and messages[0].asks_infrastructure and not self._is_told_positive(document):
@@ -205,6 +255,48 @@ class Oracle:
 
     def _is_told_positive(self, document: str) -> bool:
         return any(each.code == "20013" and each.is_taken for each in self._answers_about(document))
+
+    def _may_be_answered(self, answer: Answer) -> bool:
+        """Nothing is written to what was ended; what was written before goes out."""
+        ended = [
+            self.abandoned.get(each.mesh_message_id) for each in self.delivered.values() if each.header_id == answer.answers
+        ]
+        return any(ids is None or answer.local_id in ids for ids in ended)
+
+    # -- what people do
+
+    def handles(self, mesh_message_id: str) -> None:
+        """Its handler is called."""
+        if mesh_message_id in self.held:
+            self.broken.append(f"{mesh_message_id} was handled while a person held it")
+        if mesh_message_id in self.abandoned:
+            self.broken.append(f"{mesh_message_id} was handled after a person had ended it")
+
+    def is_abandoned(self, mesh_message_id: str, local_ids: list[str]) -> None:
+        """A person has ended it, with what is written to it by now."""
+        self.held.discard(mesh_message_id)
+        self.abandoned[mesh_message_id] = set(local_ids)
+
+    def may_be_sent_again(self, local_ids: Iterable[str]) -> None:
+        """Whatever MESH has refused of them before."""
+        for local_id in local_ids:
+            refused = [each for each in self.answers if each.local_id == local_id and not each.is_taken]
+            self.may_follow_a_refusal[local_id] = len(refused)
+
+    def is_restored(self) -> None:
+        """A ledger of the time of the backup takes the place of the newer one. What was answered since is judged and answered
+        once more; a refusal of MESH and what people did since are forgotten. That is all.
+        """
+        self.close()
+        self.restores.append(range(self.backup_at, len(self.answers)))
+        self.may_be_sent_again({each.local_id for each in self.answers})
+        self.held, self.abandoned = set(), {}
+
+    def _times_forgotten(self, document: str, level: str) -> int:
+        """How often an answer of this level may have been forgotten by a restore."""
+        about = {each.header_id for each in self.about(document)}
+        numbers = {n for n, each in enumerate(self.answers) if each.level == level and each.answers in about}
+        return sum(not numbers.isdisjoint(forgotten) for forgotten in self.restores)
 
     # -- what can be counted
 
@@ -220,6 +312,7 @@ class Oracle:
             found[each.code].add(each.local_id)
             if not each.is_taken:
                 found["refused"].add(each.local_id)
+        found["refused"] -= {each.local_id for each in self._answers_about(document) if each.is_taken}
         return found
 
     def _answers_about(self, document: str) -> Iterator[Answer]:

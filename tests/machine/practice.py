@@ -5,6 +5,7 @@ a clock that stands still, and a process that can die at any call of a port.
 from __future__ import annotations
 
 import dataclasses
+import os
 import shutil
 import tempfile
 import threading
@@ -33,6 +34,7 @@ from mesh_itk3.ports import (
     MailboxUnavailable,
     StorageFailed,
 )
+from mesh_itk3.registry import Registry
 from mesh_itk3.settings import Settings, load_settings
 from mesh_itk3.simulator.prove.points import watch
 from mesh_itk3.stages.readings import Readings
@@ -41,8 +43,9 @@ from support.stage_world import ACK_WORKFLOW, PRACTICE, WORKFLOW, FakeClock, a_r
 
 MEMORY: Final = Path("/dev/shm")  # noqa: S108 - speed; every directory in it has a name of its own
 LEDGER_WRITES: Final = (
-    "apply", "apply_responses", "claim", "claim_responses", "make_all_due", "mark_seen", "record_acknowledged",
-    "record_all_received", "record_mailbox_state", "record_received", "recover", "replace_payload", "sweep", "unclaim",
+    "act", "apply", "apply_responses", "claim", "claim_responses", "let_go_of_payloads", "make_all_due", "mark_seen",
+    "prune_events", "prune_response_bytes", "record_acknowledged", "record_all_received", "record_mailbox_state",
+    "record_received", "recover", "replace_payload", "sweep", "unclaim",
 )  # fmt: skip
 WRITES: Final = {
     "payloads": ("before payloads.draft", "before payloads.keep", "before payloads.write"),
@@ -111,6 +114,7 @@ class FilingHandler(Handler):
         mesh_message_id = message.mesh_message_id
         temper = self.tempers[self.oracle.delivered[mesh_message_id].document]
         act = (self.script.pop(0) if self.script else "") or temper
+        self.oracle.handles(mesh_message_id)
         match act:
             case "die" | "hang" | "file and die":
                 self._dies(act, message, context)
@@ -178,12 +182,15 @@ class MachinePractice:
     daemon: Daemon | None = None
     is_disabled: bool = False
     """Its handler is switched off."""
+    has_backup: bool = False
+    """One that can be restored."""
 
     def __post_init__(self) -> None:
         self.directory = Path(tempfile.mkdtemp(prefix="machine-", dir=MEMORY if MEMORY.is_dir() else None))
         self.clock = FakeClock(datetime.now(UTC).replace(microsecond=0))
         self.oracle = Oracle(self.directory)
         self.points = Points()
+        self._dated: set[Path] = set()
         self.mesh = Wire(oracle=self.oracle, clock=self.clock, mailbox_id=PRACTICE, page_size=self.page_size)
         self.handler = FilingHandler(self.directory / "letters", self.oracle, self.points, self.clock)
         (self.directory / "state").mkdir()
@@ -196,9 +203,7 @@ class MachinePractice:
     def start(self) -> None:
         """Builds everything anew over what is on the disk, as a process does. A full disk lets none begin."""
         self._disarm()
-        handlers: dict[str, Any] = {"disabled": [FilingHandler]} if self.is_disabled else {}
-        registry = a_registry(*(() if self.is_disabled else (self.handler,)), **handlers)
-        daemon = compose(self.settings, registry, clock=self.clock, stopping=threading.Event())
+        daemon = compose(self.settings, self.registry(), clock=self.clock, stopping=threading.Event())
         daemon.mailboxes[PRACTICE] = daemon.collectors[PRACTICE].mailbox = self.mesh
         daemon.collectors[PRACTICE].workers = 1  # more would make a run another at every repetition
         daemon.world = dataclasses.replace(daemon.world, deadlines=Deadlines(at_deadline=self.at_deadline))
@@ -215,6 +220,10 @@ class MachinePractice:
         collecting = next(job for job in daemon.jobs() if job.name.startswith("collect:"))
         self.poll_at = collecting.first_at or self.clock.now()
         self.poll_every_s = self.settings.mailboxes[PRACTICE].poll_interval_s
+
+    def registry(self) -> Registry:
+        """Of its handler, which may be switched off."""
+        return a_registry(disabled=[FilingHandler]) if self.is_disabled else a_registry(self.handler)
 
     def stop(self) -> None:
         """As a signal does it: what is claimed has been given back, everything is closed."""
@@ -275,9 +284,25 @@ class MachinePractice:
         daemon = self.daemon
         if daemon is None:
             return 0
+        found = 0
         with self.a_job(is_inner=what in INNER and self.points.dies_in is None):
-            return int(WORK[what](self, daemon, limit) or 0)
-        return 0
+            found = int(WORK[what](self, daemon, limit) or 0)
+        if what == "poll":
+            self._date_payloads()
+        if what in REMOVING and self.oracle.looks_at_what_is_gone(self.clock.now()):
+            self.has_backup = (
+                False  # an older ledger would name what is gone; `ledger check` says so, and nothing is lost by it
+            )
+        return found
+
+    def _date_payloads(self) -> None:
+        """Files are as old as this clock says, in the order in which they were written."""
+        store = self.directory / "state" / "payloads"
+        young = [path for path in store.glob("*/*/*") if path not in self._dated]
+        for number, path in enumerate(sorted(young, key=lambda path: path.stat().st_mtime_ns)):
+            at = self.clock.now().timestamp() + number / 1e6
+            os.utime(path, (at, at))
+            self._dated.add(path)
 
     def _poll(self, daemon: Daemon, _: int) -> None:
         """As the scheduler would: not before its time, and then once in an interval."""
@@ -300,7 +325,9 @@ WORK: Final[Mapping[str, Working]] = {
     "duties": lambda _, daemon, __: daemon.look_at_duties(),
     "sweep": lambda _, daemon, __: daemon.sweep(),
     "handshake": lambda _, daemon, __: daemon.handshake(PRACTICE),
+    "prune": lambda _, daemon, __: daemon.prune(),
 }
+REMOVING: Final = frozenset({"prune", "sweep"})
 INNER: Final = frozenset({"interpret", "dispatch", "correlate"})
 
 
@@ -324,6 +351,14 @@ shared_key = "not used"
 ods_code = "A81001"
 password = "not used"
 poll_interval_s = 300
+[retention]
+completed_payloads_days = 30
+rejected_payloads_days = 30
+correlated_payloads_days = 30
+uncorrelated_payloads_days = 30
+abandoned_payloads_days = 30
+response_bytes_days = 30
+events_days = 90
 """)
     config.chmod(0o600)
     return load_settings(config, None, {})

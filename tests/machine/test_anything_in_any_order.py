@@ -24,11 +24,13 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from itk3.a_message import DOCUMENT_ID, HEADER_ID, flag, handling
 from itk3.a_message import a_message as an_itk3_message
+from machine import people
 from machine.oracle import Delivered
 from machine.practice import WORK, MachinePractice
-from machine.rest import come_to_rest, parked, wrong_at_rest
+from machine.rest import abandoned, come_to_rest, mend_and_retry, parked, wrong_at_rest
 from mesh_itk3.handler import BusinessCode
 from mesh_itk3.lifecycle import State
+from mesh_itk3.reasons import ABANDON_REASONS
 from mesh_itk3.stages.decide import decision
 from mesh_itk3.stages.track import MESH_KEEPS_UNREAD
 from support.fake_mailbox import a_mesh_message, a_report
@@ -52,9 +54,24 @@ DISKS = st.sampled_from([{"payloads"}, {"letters"}, {"ledger"}, {"payloads", "le
 
 RULES = (
     "deliver", "resend", "echo", "report", "expire", "poll", "handle", "send", "lose_answers", "go_through", "work", "decide",
-    "wait", "crash", "restart", "reload", "fill_disk", "free_disk", "lose_lease",
+    "wait", "crash", "restart", "reload", "fill_disk", "free_disk", "lose_lease", "retry", "hold", "release", "abandon",
+    "see_all", "grow_old", "take_backup", "restore",
 )  # fmt: skip
-OUTCOMES = ("20013", "20007", "20008", "10001", *CODES, "letters", "deaths", "faults", "parked", "resent")
+OUTCOMES = (
+    "20013",
+    "20007",
+    "20008",
+    "10001",
+    *CODES,
+    "letters",
+    "deaths",
+    "faults",
+    "parked",
+    "resent",
+    "abandoned",
+    "pruned",
+    "restores",
+)
 MADE: Counter[str] = Counter()
 """How many steps of each kind were made, over all runs."""
 SEEN: Counter[str] = Counter()
@@ -208,6 +225,71 @@ class Machine(RuleBasedStateMachine):
         self.practice.clock.advance(minutes=minutes)
         self.practice.work("duties")
 
+    # -------------------------------------------------------------------------------------------- what people do besides
+
+    @precondition(is_up)
+    @rule()
+    @step
+    def retry(self):
+        with self.practice.a_job():
+            people.retry_all(self.practice)
+
+    @precondition(is_up)
+    @rule(data=st.data())
+    @step
+    def hold(self, data):
+        with self.practice.a_job():
+            people.hold_one(self.practice, self._number_of(data))
+
+    @precondition(lambda self: is_up(self) and self.oracle.held)
+    @rule()
+    @step
+    def release(self):
+        with self.practice.a_job():
+            people.release_all(self.practice)
+
+    @precondition(is_up)
+    @rule(data=st.data(), reason=st.sampled_from(list(ABANDON_REASONS)))
+    @step
+    def abandon(self, data, reason):
+        with self.practice.a_job():
+            people.abandon_one(self.practice, self._number_of(data), reason)
+
+    @precondition(is_up)
+    @rule()
+    @step
+    def see_all(self):
+        with self.practice.a_job():
+            people.see_all(self.practice)
+
+    @precondition(is_up)
+    @rule(days=st.sampled_from([0, 31, 95]))
+    @step
+    def grow_old(self, days):
+        """The other side reads what it has got; people know what stands; what is settled is pruned, weeks later."""
+        self.mesh.is_read()
+        self.practice.clock.advance(hours=2)
+        self._work("track")
+        if is_up(self):
+            with self.practice.a_job():
+                people.see_all(self.practice)
+        self.practice.clock.advance(days=days)
+        self._work("prune")
+
+    @precondition(is_up)
+    @rule()
+    @step
+    def take_backup(self):
+        people.take_backup(self.practice)
+
+    @precondition(lambda self: self.practice.has_backup)
+    @rule()
+    @step
+    def restore(self):
+        """The ledger is lost, and the backup takes its place beside the newer payload store."""
+        people.restore(self.practice)
+        self.practice.start()
+
     # -------------------------------------------------------------------------------------------- what goes wrong
 
     @precondition(is_up)
@@ -285,8 +367,16 @@ class Machine(RuleBasedStateMachine):
             SEEN.update(each.code for each in self.oracle.answers)
             SEEN.update(letters=len(self.oracle.letters()), deaths=self.oracle.deaths, faults=self.oracle.faults)
             SEEN.update(
-                parked=len(parked(self.practice)), resent=len(self.mesh.sent) - len({each.local_id for each in self.mesh.sent})
+                parked=len(parked(self.practice)),
+                abandoned=len(abandoned(self.practice)),
+                pruned=len(self.oracle.pruned),
+                restores=len(self.oracle.restores),
+                resent=len(self.mesh.sent) - len({each.local_id for each in self.mesh.sent}),
             )
+            if parked(self.practice):
+                mend_and_retry(self.practice)
+                assert parked(self.practice) == set()
+                assert wrong_at_rest(self.practice) == []
         finally:
             self.practice.close()
 
@@ -298,7 +388,10 @@ class Machine(RuleBasedStateMachine):
         self.mesh.heal()
 
     def _one_of(self, data, things):
-        return things[data.draw(st.integers(0, len(things) - 1))]
+        return things[self._number_of(data)(len(things))]
+
+    def _number_of(self, data):
+        return lambda many: data.draw(st.integers(0, many - 1))
 
     def _letters(self):
         return [each for each in self.oracle.delivered.values() if each.document]

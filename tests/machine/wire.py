@@ -26,6 +26,11 @@ class Wire(FakeMailbox):
         """Whether it stands in the inbox."""
         return mesh_message_id in self._inbox
 
+    def is_read(self) -> None:
+        """The other side fetches and acknowledges all that we have sent."""
+        self._tracking = dict.fromkeys(self._tracking, "acknowledged")
+        self.oracle.arrived |= {outgoing.local_id for outgoing in self.sent}
+
     @property
     def inbox(self) -> list[str]:
         return list(self._inbox)
@@ -52,9 +57,9 @@ class Wire(FakeMailbox):
             raise SendRefused("14")
         return super().send(outgoing)
 
-    def find_sent(self, local_id: str) -> str | None:
+    def find_sent(self, local_id: str, *, size: int = 0) -> str | None:
         try:
-            return super().find_sent(local_id)
+            return super().find_sent(local_id, size=size)
         except MailboxUnavailable:
             self.oracle.looked_up_in_vain[local_id] = self.clock.now()
             raise

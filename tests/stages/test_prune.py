@@ -131,6 +131,23 @@ def test_a_payload_file_that_two_messages_name_is_not_removed_with_one_of_them(d
     assert len(daemon.payload_files()) == 2
 
 
+def test_pruning_one_of_two_messages_with_the_same_bytes_leaves_the_other_whole(tmp_path):
+    first, second = (a_mesh_message(b"not ITK3") for _ in range(2))
+    daemon = a_small_daemon(tmp_path, FakeMailbox([first, second]))
+    daemon.collect()
+    with daemon.ledger._database.writing() as connection:
+        old = {"id": first.mesh_message_id, "at": daemon.clock.now().isoformat(timespec="microseconds")}
+        connection.execute(
+            sa.text("UPDATE message SET state = 'completed', finished_at = :at WHERE mesh_message_id = :id"), old
+        )
+    daemon.clock.advance(days=365)
+
+    assert [step.count for step in pruned(daemon)] == [1]
+
+    left = daemon.record(second.mesh_message_id).payload
+    assert daemon.world.payloads.read(left.name) == b"not ITK3"
+
+
 def test_whoever_stops_asking_leaves_the_rest_for_another_time(daemon):
     now = daemon.clock.now()
     steps = prune(daemon.ledger, daemon.world.payloads, Expired(events=now), (PRACTICE,), now)
