@@ -70,9 +70,9 @@ def loses_payloads(daemon):
             daemon.payloads.discard(each.payload.name)
 
     ledger = Standing(daemon.ledger, record_all_received=record)
+    daemon.ledger, daemon.world = ledger, dataclasses.replace(daemon.world, ledger=ledger)
     for collector in daemon.collectors.values():
         collector.ledger = ledger
-    daemon.ledger = ledger
 
 
 def never_acknowledges(daemon):
