@@ -97,6 +97,8 @@ class Oracle:
     """By MESH message id: a person has stopped it."""
     abandoned: dict[str, set[str]] = field(default_factory=dict)
     """By MESH message id: the local ids of what was written to it when a person ended it."""
+    endings: int = 0
+    """How often a person has ended one."""
     arrived: set[str] = field(default_factory=set)
     """Local ids of responses that the other side has acknowledged."""
     people_have_seen: set[str] = field(default_factory=set)
@@ -105,8 +107,8 @@ class Oracle:
     """By local id: how many refusals of MESH somebody has asked to be forgotten."""
     pruned: set[str] = field(default_factory=set)
     """MESH message ids of those whose bytes retention has let go of."""
-    backup_at: int = 0
-    """How many answers had been given when the backup was taken."""
+    backup: tuple[int, frozenset[str], dict[str, set[str]]] = field(default_factory=lambda: (0, frozenset(), {}))
+    """When it was taken: how many answers had been given, what was held, what had been ended."""
     restores: list[range] = field(default_factory=list)
     """Of which answers the ledger that was put back may know nothing: those between the backup and the restore."""
     broken: list[str] = field(default_factory=list)
@@ -276,6 +278,7 @@ class Oracle:
         """A person has ended it, with what is written to it by now."""
         self.held.discard(mesh_message_id)
         self.abandoned[mesh_message_id] = set(local_ids)
+        self.endings += 1
 
     def may_be_sent_again(self, local_ids: Iterable[str]) -> None:
         """Whatever MESH has refused of them before."""
@@ -283,14 +286,19 @@ class Oracle:
             refused = [each for each in self.answers if each.local_id == local_id and not each.is_taken]
             self.may_follow_a_refusal[local_id] = len(refused)
 
+    def is_backed_up(self) -> None:
+        """A copy of the ledger is taken as it is now."""
+        self.backup = len(self.answers), frozenset(self.held), dict(self.abandoned)
+
     def is_restored(self) -> None:
         """A ledger of the time of the backup takes the place of the newer one. What was answered since is judged and answered
         once more; a refusal of MESH and what people did since are forgotten. That is all.
         """
         self.close()
-        self.restores.append(range(self.backup_at, len(self.answers)))
+        answered, held, abandoned = self.backup
+        self.restores.append(range(answered, len(self.answers)))
         self.may_be_sent_again({each.local_id for each in self.answers})
-        self.held, self.abandoned = set(), {}
+        self.held, self.abandoned = set(held), dict(abandoned)
 
     def _times_forgotten(self, document: str, level: str) -> int:
         """How often an answer of this level may have been forgotten by a restore."""

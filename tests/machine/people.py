@@ -61,8 +61,10 @@ def release_all(practice: MachinePractice) -> None:
 
 
 def abandon_one(practice: MachinePractice, choose: Callable[[int], int], reason: Reason) -> None:
-    """What is held already can be abandoned, too."""
+    """Where nothing is parked, one is held first: only what stands still is ended."""
     ledger = _ledger(practice)
+    if not ledger.waiting([State.PARKED]):
+        hold_one(practice, choose)
     for record in _one_of(ledger.waiting([State.PARKED]), choose):
         responses = ledger.responses_to(record.key)
         if _commit(practice, abandon(record, responses, reason, JO, practice.clock.now())):
@@ -83,7 +85,8 @@ def take_backup(practice: MachinePractice) -> None:
     target = practice.directory / "backup.db"
     target.unlink(missing_ok=True)
     back_up(practice.directory / "state" / "ledger.db", target)
-    practice.has_backup, practice.oracle.backup_at = True, len(practice.oracle.answers)
+    practice.has_backup = True
+    practice.oracle.is_backed_up()
 
 
 def restore(practice: MachinePractice) -> None:

@@ -95,8 +95,8 @@ def apply(connection: Connection, steps: Sequence[ResponseStep]) -> None:
 
 
 def doubt_owed(connection: Connection, now: datetime) -> int:
-    untried = update(response).where(text(OWED), response.c.unresolved_since.is_(None))
-    return connection.execute(untried.values(unresolved_since=now)).rowcount
+    # Also those whose doubt is older: after the backup one may have gone out, and the hour counts from there.
+    return connection.execute(update(response).where(text(OWED)).values(unresolved_since=now)).rowcount
 
 
 def mailboxes_of(connection: Connection, steps: Sequence[ResponseStep]) -> set[str]:
