@@ -170,8 +170,10 @@ class Oracle:
             return False
         levels = {each.level for each in answers}
         is_told = not message.asks_infrastructure or "infrastructure" in levels
+        # Where MESH has refused the 20013, the business response stays with it, and a person knows.
+        is_given_up = any(not each.is_taken for each in answers)
         waits = message.mesh_message_id in self.finished and message.asks_business and "business" not in levels
-        return message.what != "foreign" and is_told and not waits
+        return message.what != "foreign" and is_told and (not waits or is_given_up)
 
     def _on_disk(self) -> Counter[bytes]:
         """What the payload store holds, and how often. A file is read once, and again when another has taken its name."""

@@ -238,6 +238,11 @@ class Machine(RuleBasedStateMachine):
     def operate(self, verb, data, reason):
         """An operator's verb, or `seen`, in a command of its own."""
         MADE[verb] += 1
+        if verb in ("hold", "abandon"):  # what has just come, before its handler has dealt with it
+            self._work("poll")
+            self._work("interpret")
+        if not is_up(self):
+            return
         with self.practice.a_job():
             match verb:
                 case "retry":
