@@ -420,7 +420,7 @@ RUNS = settings(
 
 
 @pytest.mark.plays_the_practice  # thousands of responses, of the same few codes: judging each would take as long as the run
-@pytest.mark.timeout(0 if IS_OVERNIGHT else 600)
+@pytest.mark.timeout(0 if IS_OVERNIGHT else 900)
 def test_whatever_happens_in_whatever_order_nothing_is_lost_and_nothing_answered_twice():
     MADE.clear()
     SEEN.clear()
