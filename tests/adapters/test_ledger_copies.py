@@ -14,9 +14,9 @@ from pathlib import Path
 import pytest
 
 from mesh_itk3.adapters.ledger import migrate, open_ledger
-from mesh_itk3.adapters.ledger.copies import back_up, prepare, switch
+from mesh_itk3.adapters.ledger.copies import back_up, is_in_the_way, prepare, switch
 from mesh_itk3.adapters.ledger.health import broken_rules, damage
-from mesh_itk3.ports import LedgerDamaged
+from mesh_itk3.ports import LedgerDamaged, LedgerUnavailable
 from support.ledger_rows import HERE, NOW, key, owe_both, record
 
 
@@ -188,3 +188,15 @@ def test_what_the_ledger_relies_on_is_looked_for(file):
         "unfinished messages that name no payload",
         "business responses beside a negative infrastructure response",
     }
+
+
+def test_a_ledger_between_the_old_one_and_the_new_one_is_not_opened(file):
+    file.with_name(f"{file.name}.restoring").touch()
+
+    with pytest.raises(LedgerUnavailable, match="ledger restore"):
+        migrate(f"sqlite:///{file}", NOW)
+
+
+@pytest.mark.parametrize(("name", "is_ours"), [("ledger.db.restored", True), ("ledger.db.restored-2025", False)])
+def test_only_names_that_a_restore_takes_for_itself_are_in_its_way(file, name, is_ours):
+    assert is_in_the_way(file.with_name(name), file) is is_ours

@@ -156,6 +156,16 @@ def test_three_faults_of_mesh_in_a_row_end_the_walk(tmp_path, reason):
     assert len(mailbox.verbs("open")) == 3
 
 
+@pytest.mark.parametrize("verb", ["open", "acknowledge"])
+def test_a_mesh_that_asks_to_be_left_in_peace_is_asked_no_more_by_any_worker(tmp_path, verb):
+    asks = MailboxUnavailable("http_429", retry_after_s=120.0)
+    mailbox = FakeMailbox([a_mesh_message(BODY) for _ in range(9)], fails_on=verb, error=asks)
+    with pytest.raises(MailboxUnavailable):
+        a_small_daemon(tmp_path, mailbox).collect()
+    assert 1 <= len(mailbox.verbs(verb)) <= stage_world.WORKERS
+    assert mailbox.acknowledged == []
+
+
 def test_faults_of_mesh_with_a_success_between_do_not_end_the_walk(tmp_path):
     messages = [a_mesh_message(BODY) for _ in range(12)]
     mailbox = PoisonedMailbox(messages)

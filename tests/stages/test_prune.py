@@ -60,6 +60,19 @@ def test_the_file_and_its_sidecar_go_and_the_message_says_when(daemon, message):
     assert daemon.record(message.mesh_message_id).pruned.at == daemon.clock.now()
 
 
+def test_the_bytes_of_delivered_responses_go_and_what_was_answered_stays(daemon, message):
+    rules = Retention(response_bytes=timedelta(days=SHORTEST_DAYS))
+    gone = expired(rules, daemon.clock.now())
+    foreseen = [(each.kind, each.count) for each in daemon.ledger.prunable(gone, (PRACTICE,))]
+
+    assert pruned(daemon, rules) == [Pruned("response_bytes", 2)]
+
+    assert foreseen == [("response_bytes", 2)]
+    assert pruned(daemon, rules) == []
+    answers = daemon.ledger.responses_to(daemon.record(message.mesh_message_id).key)
+    assert [each.response_code for each in answers] == ["20013", "30001"]
+
+
 def test_nothing_goes_unless_the_practice_says_so(daemon):
     assert RetentionSettings().rules == Retention()
     assert not Retention().is_anything_pruned

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from collections.abc import Iterator
 from contextlib import closing, suppress
 from datetime import UTC, datetime
+from itertools import chain, count
 from pathlib import Path
 from typing import Final
 from urllib.parse import quote
@@ -98,18 +98,9 @@ def _log_of(ledger: Path) -> Path:
 
 
 def _free_name(ledger: Path, now: datetime) -> Path:
-    for name in _names(f"{ledger.name}.{now.astimezone(UTC):%Y%m%dT%H%M%SZ}.replaced"):
-        if not ledger.with_name(name).exists():
-            return ledger.with_name(name)
-    raise AssertionError  # the names do not end
-
-
-def _names(first: str) -> Iterator[str]:
-    yield first
-    number = 2
-    while True:
-        yield f"{first}.{number}"
-        number += 1
+    first = f"{ledger.name}.{now.astimezone(UTC):%Y%m%dT%H%M%SZ}.replaced"
+    names = chain([first], (f"{first}.{number}" for number in count(2)))
+    return next(path for name in names if not (path := ledger.with_name(name)).exists())
 
 
 def _keep(path: Path, name: Path) -> bool:
