@@ -22,7 +22,7 @@ from mesh_itk3.adapters.spool import DirectorySpool
 from mesh_itk3.daemon import Daemon
 from mesh_itk3.itk3.envelope import Caps
 from mesh_itk3.itk3.verdict import Strictness
-from mesh_itk3.ports import Clock, Ledger
+from mesh_itk3.ports import Clock, StageLedger
 from mesh_itk3.registry import Registry
 from mesh_itk3.scheduler import Bell, Complaints, Progress
 from mesh_itk3.settings import Settings
@@ -105,7 +105,7 @@ def _say_what_a_new_ledger_does_not_know(daemon: Daemon) -> None:
 def build_world(
     settings: Settings,
     registry: Registry,
-    ledger: Ledger,
+    ledger: StageLedger,
     *,
     clock: Clock,
     progress: Callable[[], None],

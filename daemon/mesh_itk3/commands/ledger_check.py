@@ -12,7 +12,7 @@ from mesh_itk3.adapters.payload_store import DirectoryPayloadStore
 from mesh_itk3.commands.console import Exit, counted, print_json, say, shown
 from mesh_itk3.commands.finding import Finding, good, wrong
 from mesh_itk3.commands.sqlite_ledger import settings_of_file
-from mesh_itk3.ports import Ledger, LedgerUnavailable, MessageRecord, PayloadMissing, PayloadStore
+from mesh_itk3.ports import LedgerUnavailable, MessageRecord, PayloadMissing, PayloadStore, Records
 from mesh_itk3.settings import Settings
 
 MOST_NAMED = 20
@@ -67,7 +67,7 @@ def _content(settings: Settings, file: Path, *, deep: bool) -> Iterator[Finding]
         ledger.close()
 
 
-def _payloads(ledger: Ledger, payloads: PayloadStore, *, deep: bool) -> Iterator[Finding]:
+def _payloads(ledger: Records, payloads: PayloadStore, *, deep: bool) -> Iterator[Finding]:
     advice = "`mesh-itk3 trace ID` says how far it had come. If it was not finished, ask its sender for it."
     there = gone = 0
     for record, _ in ledger.messages():

@@ -17,7 +17,7 @@ from mesh_itk3.adapters.payload_store import DirectoryPayloadStore
 from mesh_itk3.commands.console import CommandRefused, Exit, counted, print_json, say, shown
 from mesh_itk3.commands.one_person import person
 from mesh_itk3.commands.sqlite_ledger import settings_of_file
-from mesh_itk3.ports import Ledger, LedgerDamaged, LedgerUnavailable
+from mesh_itk3.ports import LedgerDamaged, LedgerUnavailable, Records
 from mesh_itk3.registry import registry_of
 from mesh_itk3.settings import Settings
 from mesh_itk3.stages.adopt import Adopted, adopt
@@ -92,7 +92,7 @@ def _faults_of(backup: Path) -> Iterator[None]:
         raise CommandRefused(shown(f"{backup} cannot be restored: {why}; nothing is changed"), Exit.FAILED) from error
 
 
-def _require_ours(ledger: Ledger, backup: Path, settings: Settings) -> None:
+def _require_ours(ledger: Records, backup: Path, settings: Settings) -> None:
     """With another practice's ledger every letter that is here would look new, and be answered once more."""
     newest = next(iter(ledger.messages(limit=1)), None)
     if newest is not None and not list(ledger.messages(mailbox_ids=tuple(settings.mailboxes), limit=1)):

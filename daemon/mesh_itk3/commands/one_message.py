@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from mesh_itk3.commands.console import CommandRefused, say_moment
-from mesh_itk3.ports import Ledger, MessageRecord
+from mesh_itk3.ports import MessageRecord, Records
 
 ActsOn = Callable[[MessageRecord], bool]
 """Whether a command has something to do with this message."""
@@ -14,7 +14,7 @@ MOST_LISTED = 20
 """Messages that a refusal lists; a guess: more do not fit a screen."""
 
 
-def find_one(ledger: Ledger, identifier: str, *, mailbox_id: str | None, acts_on: ActsOn) -> MessageRecord:
+def find_one(ledger: Records, identifier: str, *, mailbox_id: str | None, acts_on: ActsOn) -> MessageRecord:
     """The one message with this MESH message id, MessageHeader id or local id, or the only one of several that the
     command acts on. Raises CommandRefused, with the list where several fit.
     """

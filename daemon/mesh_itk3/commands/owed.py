@@ -15,7 +15,7 @@ from mesh_itk3.commands.what_to_do import about_message, about_response
 from mesh_itk3.deadlines import Deadlines
 from mesh_itk3.itk3.owed import is_business_response_owed
 from mesh_itk3.lifecycle import ResponseState, State
-from mesh_itk3.ports import Kind, Ledger, MessageRecord, ResponseRecord
+from mesh_itk3.ports import Kind, MessageRecord, Records, ResponseRecord
 from mesh_itk3.reasons import Reason
 from mesh_itk3.registry import Registry, registry_of
 from mesh_itk3.stages.intervene import parked_from
@@ -62,7 +62,7 @@ def list_owed(config: Path, credentials: Path | None, *, mailbox_id: str | None,
 
 
 def all_owed(
-    ledger: Ledger, registry: Registry, deadlines: Deadlines, now: datetime, mailbox_id: str | None = None
+    ledger: Records, registry: Registry, deadlines: Deadlines, now: datetime, mailbox_id: str | None = None
 ) -> list[Row]:
     """Everything that `owed` says, oldest first. The keys are a contract; new ones may be added."""
     mailbox_ids = (mailbox_id,) if mailbox_id else ()
@@ -155,7 +155,7 @@ def _row(record: MessageRecord, kind: str, since: datetime, deadline: datetime |
     }
 
 
-def _response(response: ResponseRecord, ledger: Ledger, now: datetime) -> Row:
+def _response(response: ResponseRecord, ledger: Records, now: datetime) -> Row:
     is_counted = response.state is ResponseState.SENT and response.raised_at is None
     deadline = response.sent_at + MESH_KEEPS_UNREAD if is_counted and response.sent_at else None
     reason = Reason(response.reason) if response.reason else None
@@ -181,7 +181,7 @@ def _response(response: ResponseRecord, ledger: Ledger, now: datetime) -> Row:
     }
 
 
-def _about_parked(response: ResponseRecord, ledger: Ledger) -> str:
+def _about_parked(response: ResponseRecord, ledger: Records) -> str:
     answered = ledger.get(response.key)
     is_abandoned = answered is not None and answered.state is State.ABANDONED
     return about_response(response.reason, response.key.mesh_message_id, is_abandoned=is_abandoned)

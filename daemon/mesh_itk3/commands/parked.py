@@ -13,7 +13,7 @@ from mesh_itk3.commands.opened import existing_ledger, read_settings
 from mesh_itk3.commands.rows import reason_text
 from mesh_itk3.commands.what_to_do import about_message, about_response
 from mesh_itk3.lifecycle import ResponseState, State
-from mesh_itk3.ports import Entry, Ledger, MessageRecord, ResponseRecord
+from mesh_itk3.ports import Entry, MessageRecord, Records, ResponseRecord
 from mesh_itk3.reasons import Reason
 from mesh_itk3.registry import Registry, registry_of
 from mesh_itk3.stages.intervene import is_held, parked_from
@@ -38,7 +38,7 @@ def list_parked(config: Path, credentials: Path | None, *, mailbox_id: str | Non
     return Exit.DONE
 
 
-def all_parked(ledger: Ledger, registry: Registry, mailbox_id: str | None = None) -> list[Row]:
+def all_parked(ledger: Records, registry: Registry, mailbox_id: str | None = None) -> list[Row]:
     """Messages, and responses that nobody has settled with `seen`. The keys are a contract; new ones may be added."""
     mailbox_ids = (mailbox_id,) if mailbox_id else ()
     rows = [_message(record, ledger.timeline(record.key), registry) for record in ledger.waiting([State.PARKED], mailbox_ids)]

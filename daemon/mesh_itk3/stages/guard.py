@@ -13,7 +13,7 @@ from typing import Any, Final, Self, TypeVar
 
 from mesh_itk3 import events
 from mesh_itk3.breaker import Breaker, Errand
-from mesh_itk3.ports import CertificateUnusable, Clock, CredentialsRejected, Ledger, MailboxState, MailboxUnavailable
+from mesh_itk3.ports import CertificateUnusable, Clock, CredentialsRejected, MailboxState, MailboxStates, MailboxUnavailable
 from mesh_itk3.reasons import Reason
 from mesh_itk3.retry import CREDENTIALS, MAILBOX
 
@@ -28,7 +28,7 @@ class Guard:
     """Of one mailbox; safe to use from several threads. Remembered in the ledger: that MESH fails, how often, and why."""
 
     mailbox_id: str
-    ledger: Ledger
+    ledger: MailboxStates
     clock: Clock
     breaker: Breaker = field(default_factory=Breaker)
     _said: str | None = None
@@ -37,7 +37,7 @@ class Guard:
     _lock: Lock = field(default_factory=Lock)
 
     @classmethod
-    def restored(cls, mailbox_id: str, ledger: Ledger, clock: Clock) -> Self:
+    def restored(cls, mailbox_id: str, ledger: MailboxStates, clock: Clock) -> Self:
         """As the last process has left it. What that one has said is not said again."""
         state = ledger.mailbox_state(mailbox_id)
         failures = 0 if state.reason == Reason.STORAGE_FAILED else state.failures  # that is the disk, and not MESH

@@ -12,7 +12,7 @@ from datetime import datetime
 from typing import Final, Literal
 
 from mesh_itk3.lifecycle import State
-from mesh_itk3.ports import Entry, Expired, Ledger, PayloadStore
+from mesh_itk3.ports import Entry, Expired, PayloadStore, Pruning
 from mesh_itk3.retention import Retention
 
 STAGE: Final = "prune"
@@ -43,7 +43,7 @@ def expired(retention: Retention, now: datetime) -> Expired:
 
 
 def prune(
-    ledger: Ledger, payloads: PayloadStore, gone: Expired, mailbox_ids: Sequence[str], now: datetime, *, events_after: int = 0
+    ledger: Pruning, payloads: PayloadStore, gone: Expired, mailbox_ids: Sequence[str], now: datetime, *, events_after: int = 0
 ) -> Iterator[Pruned]:
     """One bounded step for each `next`; whoever stops asking leaves the rest for another time, and goes on in the timelines
     `events_after` the last step. Raises LedgerUnavailable, LeaseLost, StorageFailed.
@@ -61,7 +61,7 @@ def prune(
 
 
 def _payloads(
-    ledger: Ledger, payloads: PayloadStore, state: State, before: datetime, mailbox_ids: Sequence[str], entry: Entry
+    ledger: Pruning, payloads: PayloadStore, state: State, before: datetime, mailbox_ids: Sequence[str], entry: Entry
 ) -> Iterator[Pruned]:
     while released := ledger.let_go_of_payloads(state, before, mailbox_ids, PAYLOADS_AT_ONCE, entry):
         # Committed. Through `sweep`, which looks again that no row names a file before it goes.

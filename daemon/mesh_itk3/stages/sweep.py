@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from mesh_itk3.lifecycle import State
-from mesh_itk3.ports import Ledger, MessageRecord, PayloadMissing, PayloadStore
+from mesh_itk3.ports import Ledger, MessageRecord, PayloadMissing, PayloadStore, Records
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +33,7 @@ def sweep(ledger: Ledger, payloads: PayloadStore, mailbox_id: str, older_than: d
     return Swept(ledger.sweep(superfluous, payloads.discard), len(unnamed) - len(superfluous))
 
 
-def has_kept_payloads(ledger: Ledger, mailbox_id: str) -> bool:
+def has_kept_payloads(ledger: Records, mailbox_id: str) -> bool:
     """Whether any message of this mailbox has its bytes in the payload store, or had."""
     kept = [state for state in State if state is not State.FOREIGN]
     return any(True for _ in ledger.messages(states=kept, mailbox_ids=(mailbox_id,), limit=1))

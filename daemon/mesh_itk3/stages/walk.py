@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from threading import Lock
 from typing import Final, Literal
 
-from mesh_itk3.ports import Clock, Ledger, Mailbox, MessageKey, PayloadStore, Routes, Spool
+from mesh_itk3.ports import Arrivals, Clock, Mailbox, MessageKey, PayloadStore, Routes, Spool
 
 STAGE: Final = "collect"
 MAX_FAULTS_IN_A_ROW: Final = 3
@@ -23,7 +23,7 @@ class Collector:
     """One mailbox being collected. Keep it between walks: it remembers what was left in MESH."""
 
     mailbox: Mailbox
-    ledger: Ledger
+    ledger: Arrivals
     payloads: PayloadStore
     routes: Routes
     clock: Clock

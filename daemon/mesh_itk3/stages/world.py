@@ -9,7 +9,7 @@ from mesh_itk3.deadlines import Deadlines
 from mesh_itk3.handler import Patients, Writer
 from mesh_itk3.itk3.envelope import Caps
 from mesh_itk3.itk3.verdict import Strictness
-from mesh_itk3.ports import Clock, Ledger, MessageKey, PayloadStore, Routes
+from mesh_itk3.ports import Clock, MessageKey, PayloadStore, Routes, StageLedger
 from mesh_itk3.stages.readings import Readings
 from mesh_itk3.stages.storage import Refusals
 
@@ -48,7 +48,7 @@ def _never() -> bool:
 class World:
     """The ports and settings of the stages after collect."""
 
-    ledger: Ledger
+    ledger: StageLedger
     payloads: PayloadStore
     routes: Routes
     clock: Clock

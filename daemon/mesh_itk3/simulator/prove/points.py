@@ -89,7 +89,7 @@ def _watched_walk(pages: Iterator[Any], passing: Passing) -> Iterator[Any]:
 def watch(daemon: Daemon, passing: Passing) -> None:
     """Wraps every port of a composed daemon: from now on each call of one passes two points."""
     daemon.world = watched_world(daemon.world, passing)
-    daemon.ledger, daemon.payloads = daemon.world.ledger, daemon.world.payloads
+    daemon.ledger, daemon.payloads = watched_port(daemon.ledger, "ledger", passing), daemon.world.payloads
     watch_handlers(daemon.registry, passing)
     for mailbox_id, mailbox in daemon.mailboxes.items():
         watched: Any = Watched(mailbox, "mailbox", passing)

@@ -1,0 +1,30 @@
+"""What is remembered of a mailbox between runs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Protocol
+
+
+@dataclass(frozen=True, slots=True)
+class MailboxState:
+    """What is remembered of a mailbox between runs."""
+
+    mailbox_id: str
+    last_handshake_at: datetime | None = None
+    last_poll_at: datetime | None = None
+    """When the last walk began, whatever came of it: the five-minute rule counts from here, across restarts."""
+    last_success_at: datetime | None = None
+    failures: int = 0
+    """How often in a row MESH did not answer or refused, whatever it was asked. Not 0: it has not answered since
+    `last_success_at`, or not everything, and is asked at growing intervals."""
+    reason: str | None = None
+
+
+class MailboxStates(Protocol):
+    """What the guard of a mailbox asks of the ledger."""
+
+    def mailbox_state(self, mailbox_id: str) -> MailboxState: ...
+
+    def record_mailbox_state(self, state: MailboxState) -> None: ...
