@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import shutil
+import sqlite3
 import uuid
+from contextlib import closing
 from pathlib import Path
+
+from mesh_itk3.ports import SendRefused
 
 
 class Standing:
@@ -153,6 +157,64 @@ def answers_in_the_wrong_order(daemon):
         return sent
 
     _mailbox(daemon, send=send)
+
+
+# ------------------------------------------------------------------------------------------------ what is parked
+
+
+def _after_a_refusal(daemon, send_again):
+    """`send_again` stands for the send of what MESH has refused before, in whichever run."""
+    refused = Path(daemon.settings.state_directory, "refused")
+
+    def send(call, outgoing):
+        if refused.exists() and outgoing.local_id in refused.read_text():
+            return send_again(call, outgoing)
+        try:
+            return call(outgoing)
+        except SendRefused:
+            refused.write_text((refused.read_text() if refused.exists() else "") + outgoing.local_id)
+            raise
+
+    _mailbox(daemon, send=send)
+
+
+def retries_under_a_new_id(daemon):
+    _after_a_refusal(daemon, lambda call, outgoing: _also_send(call, outgoing, local_id=_new_id()))
+
+
+def retries_with_other_bytes(daemon):
+    def send_again(call, outgoing):
+        return _also_send(call, outgoing, body=outgoing.body.replace(b"<Bundle ", b"<Bundle  "))
+
+    _after_a_refusal(daemon, send_again)
+
+
+def answers_twice_when_it_retries(daemon):
+    def send_again(call, outgoing):
+        _also_send(call, outgoing, local_id=_new_id())
+        return call(outgoing)
+
+    _after_a_refusal(daemon, send_again)
+
+
+def parks_what_nobody_refused(daemon):
+    def send(call, outgoing):
+        raise SendRefused("12")
+
+    _mailbox(daemon, send=send)
+
+
+def _goes_on(daemon, state):
+    with closing(sqlite3.connect(Path(daemon.settings.state_directory, "ledger.db"))) as ledger, ledger:
+        ledger.execute("UPDATE message SET state = parked_from, parked_from = NULL WHERE state = ?", (state,))
+
+
+def goes_on_with_what_is_held(daemon):
+    _goes_on(daemon, "parked")
+
+
+def goes_on_with_what_is_abandoned(daemon):
+    _goes_on(daemon, "abandoned")
 
 
 # ------------------------------------------------------------------------------------------------ filing

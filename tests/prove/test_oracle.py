@@ -6,19 +6,9 @@ from dataclasses import replace
 
 import pytest
 
-from mesh_itk3.simulator.prove.oracle import (
-    Call,
-    Evidence,
-    Letter,
-    Message,
-    Row,
-    RowResponse,
-    Sending,
-    at_any_time,
-    in_the_end,
-    of_a_service,
-    of_one_round,
-)
+from mesh_itk3.simulator.prove.evidence import Call, Evidence, Held, Letter, Message, Row, RowResponse, Sending
+from mesh_itk3.simulator.prove.operator_oracle import Act, of_an_act
+from mesh_itk3.simulator.prove.oracle import at_any_time, in_the_end, of_a_service, of_one_round
 
 HOSPITAL = "X26ABC1"
 MESSAGE = Message("M1", "sha-of-letter", "h1", ("20013", "30001"), is_filed=True, state="completed")
@@ -88,7 +78,6 @@ def test_what_must_never_be_is_said_after_any_kill(found, violated):
         (evidence(letters=()), {"missing letter"}),
         (evidence(inbox={"M1": "accepted"}), {"no next step"}),
         (evidence(rows={"M1": replace(ROW, state="accepted")}), {"no next step"}),
-        (evidence(rows={"M1": replace(ROW, state="parked")}), {"no next step"}),
         (evidence(rows={"M1": replace(ROW, is_in_progress=True)}), {"no next step"}),
         (evidence(rows={"M1": replace(ROW, is_due=True)}), {"no next step"}),
         (evidence(rows={"M1": replace(ROW, responses=(OWED, ROW.responses[1]))}), {"no next step"}),
@@ -96,7 +85,7 @@ def test_what_must_never_be_is_said_after_any_kill(found, violated):
         (evidence(rows={"M1": replace(ROW, responses=(ALTERED, ROW.responses[1]))}), {"ledger disagrees"}),
     ],
     ids=[
-        "nothing on the wire", "no letter", "still in the inbox", "not finished", "parked", "in progress", "waits", "owed",
+        "nothing on the wire", "no letter", "still in the inbox", "not finished", "in progress", "waits", "owed",
         "ledger knows nothing of it", "ledger has other bytes",
     ],
 )  # fmt: skip
@@ -145,6 +134,116 @@ def test_a_third_infrastructure_response_to_a_message_that_came_twice_is_too_man
     inbox = dict.fromkeys(("M1", "M4"), "acknowledged")
     rows = {"M1": ROW, "M4": Row("rejected", "sha-of-letter")}
     assert names(at_any_time(evidence((MESSAGE, AGAIN), inbox, sendings, rows))) == {"second response"}
+
+
+# ------------------------------------------------------------------------------------------------ the operator
+
+HELD = Held("accepted", frozenset({"r1"}), frozenset())
+WAITS = replace(ROW, state="parked", responses=ROW.responses[:1])
+PARKED = replace(ROW, responses=(replace(ROW.responses[0], state="parked"), replace(ROW.responses[1], state="parked")))
+
+
+def of_a_hold(held=HELD, *, row=WAITS, sendings=(FIRST,), letters=()):
+    found = evidence(rows={"M1": row}, sendings=sendings, letters=letters)
+    return at_any_time(replace(found, held={"M1": held}))
+
+
+def test_what_is_held_may_stand_as_it_is_and_its_written_response_goes_out():
+    assert of_a_hold() == []
+    assert of_a_hold(sendings=()) == []
+    filed = replace(HELD, letters=frozenset({LETTER.path}))
+    assert of_a_hold(filed, letters=(LETTER,)) == [], "it was killed between the letter and its commit"
+
+
+@pytest.mark.parametrize(
+    "what",
+    [{"row": replace(WAITS, state="accepted")}, {"row": replace(WAITS, responses=ROW.responses)}, {"letters": (LETTER,)},
+     {"sendings": (FIRST, SECOND)}, {"held": replace(HELD, is_abandoned=True)}],
+    ids=["goes on", "is answered", "is filed", "is answered beside the ledger", "comes back from the abandoned"],
+)  # fmt: skip
+def test_what_is_held_and_does_not_stand_still_is_said(what):
+    assert names(of_a_hold(**what)) == {"held goes on"}
+
+
+def test_only_what_was_refused_or_is_held_may_be_parked():
+    parked = evidence(rows={"M1": PARKED}, sendings=())
+    assert names(at_any_time(parked)) == {"parked without cause"}
+    assert at_any_time(replace(parked, refused=(FIRST,))) == [], "the business response waits with its infrastructure response"
+    assert names(at_any_time(evidence(rows={"M1": WAITS}, sendings=(FIRST,), letters=()))) == {"parked without cause"}
+
+
+@pytest.mark.parametrize(
+    ("taken", "violated"),
+    [
+        (FIRST, set()),
+        (replace(FIRST, sha256="other"), {"repeated differently"}),
+        (replace(FIRST, local_id="r9"), {"repeated differently"}),
+    ],
+    ids=["the same", "other bytes", "another id"],
+)
+def test_what_was_refused_goes_out_as_it_was(taken, violated):
+    assert names(at_any_time(replace(evidence(sendings=(taken, SECOND)), refused=(FIRST,)))) == violated
+
+
+def test_what_was_refused_and_never_went_out_is_missing():
+    found = replace(evidence(rows={"M1": PARKED}, sendings=()), refused=(FIRST,))
+    assert names(in_the_end(found)) == {"missing response", "no next step", "ledger disagrees"}
+
+
+def test_what_was_refused_and_given_up_with_its_message_is_settled():
+    given_up = replace(PARKED, state="abandoned", responses=PARKED.responses[:1])
+    message = replace(MESSAGE, codes=(), is_filed=False, state="abandoned")
+    held = {"M1": replace(HELD, is_abandoned=True)}
+    found = replace(evidence((message,), rows={"M1": given_up}, sendings=(), letters=()), refused=(FIRST,), held=held)
+    assert in_the_end(found) == []
+    assert names(in_the_end(replace(found, sendings=(FIRST,)))) == {"wrong code", "ledger disagrees"}
+
+
+ACCEPTED = replace(WAITS, state="accepted")
+OBEYED = [
+    Act("hold", 0, ACCEPTED, WAITS),
+    Act("hold", 2, ACCEPTED, WAITS, was_killed=True),
+    Act("hold", 2, ROW, ROW),
+    Act("hold", 1, None, None),
+    Act("release", 0, WAITS, ACCEPTED, HELD),
+    Act("abandon", 0, WAITS, replace(WAITS, state="abandoned"), HELD),
+    Act("respond", 0, replace(WAITS, state="awaiting_decision"), ACCEPTED),
+    Act("retry", 0, PARKED, ROW),
+]
+
+
+@pytest.mark.parametrize("act", OBEYED, ids=lambda act: f"{act.verb} {act.code}")
+def test_a_command_that_did_what_it_says_or_was_refused_is_right(act):
+    assert of_an_act(act) == []
+
+
+@pytest.mark.parametrize(
+    "act",
+    [
+        Act("hold", 0, ACCEPTED, ACCEPTED),
+        Act("hold", 2, ACCEPTED, WAITS),
+        Act("hold", 0, ROW, ROW),
+        Act("hold", 2, ROW, WAITS),
+        Act("hold", None, ACCEPTED, WAITS),
+        Act("release", 0, WAITS, ROW, HELD),
+        Act("abandon", 0, WAITS, ACCEPTED, HELD),
+        Act("respond", 2, ACCEPTED, ROW),
+        Act("retry", 0, PARKED, PARKED),
+        Act("retry", 0, PARKED, replace(ROW, responses=(replace(ROW.responses[0], local_id="r9"), ROW.responses[1]))),
+        Act("retry", 0, PARKED, replace(ROW, responses=(*ROW.responses, RowResponse("r3", "owed", "sha-3")))),
+        Act("retry", 0, PARKED, replace(ROW, state="accepted")),
+    ],
+    ids=[
+        "held nothing", "held and said no", "nothing to hold and said yes", "held what is finished", "did not end",
+        "released to another state", "went on instead", "decided what did not wait", "retried nothing", "drew a new id",
+        "wrote another response", "moved the message",
+    ],
+)  # fmt: skip
+def test_a_command_that_did_something_else_is_said(act):
+    assert names(of_an_act(act)) == {"operator not obeyed"}
+
+
+# ------------------------------------------------------------------------------------------------ calls
 
 
 def calls(verb, count, every_s=0.0):

@@ -10,14 +10,18 @@ import pytest
 
 from mesh_itk3.simulator.faults import Fault
 from mesh_itk3.simulator.faulty_mesh import VERBS
-from mesh_itk3.simulator.prove.plan import FAULTS, FAULTS_OF, NAMED_POINTS, draw_plan, from_json, to_json
+from mesh_itk3.simulator.prove.plan import FAULTS, FAULTS_OF, NAMED_POINTS, REFUSALS, UNFINISHED, draw_plan, from_json, to_json
 from mesh_itk3.simulator.prove.stories import STORIES
 
 PLANS = [draw_plan(seed) for seed in range(3_000)]
 
 
 def rounds():
-    return [each for plan in PLANS for step in plan.steps for each in step.rounds]
+    return [each for plan in PLANS for step in plan.steps for each in (*step.rounds, *step.then)]
+
+
+def holds():
+    return [(plan, step, hold) for plan in PLANS for step in plan.steps for hold in step.holds]
 
 
 def kills():
@@ -38,7 +42,7 @@ def test_every_story_comes_up():
 
 
 def test_every_named_point_and_late_ones_come_up():
-    assert {kill.named for kill in kills()} == {*NAMED_POINTS, None}
+    assert {kill.named for kill in kills()} == {*NAMED_POINTS, *UNFINISHED, None}
     counted = [kill.at_point for kill in kills() if kill.at_point and not kill.named]
     assert min(counted) == 1
     assert sum(point > 100 for point in counted) > len(counted) / 4
@@ -64,6 +68,55 @@ def test_most_trials_kill_and_a_small_share_runs_the_service():
 def test_kills_are_counted_named_and_timed():
     kinds = Counter("timed" if kill.after_us is not None else "named" if kill.named else "counted" for kill in kills())
     assert min(kinds.values()) > 0.1 * kinds.total()
+
+
+def test_an_operator_holds_in_some_trials_and_ends_it_either_way_killed_or_not():
+    assert 0.1 < len(holds()) / len(PLANS) < 0.3
+    assert {hold.end for *_, hold in holds()} == {"release", "abandon"}
+    assert {(hold.killed_after_us is None, hold.end_killed_after_us is None) for *_, hold in holds()} == {
+        (True, True), (True, False), (False, True), (False, False),
+    }  # fmt: skip
+    assert any(hold.after < len(step.rounds) for _, step, hold in holds()), "some runs go wrong while it is held"
+
+
+def test_nothing_is_abandoned_that_the_rest_of_the_trial_needs():
+    for plan, step, hold in holds():
+        items = [item for each in plan.steps for item in each.items]
+        sent = [item for each in plan.steps[: plan.steps.index(step) + 1] for item in each.items]
+        assert hold.item < len(sent)
+        assert hold.after <= len(step.rounds)
+        if hold.end == "abandon":
+            assert STORIES[items[hold.item].story].decision is None
+            assert all(item.of != hold.item for item in items)
+
+
+def test_what_mesh_refuses_for_good_comes_up_often_enough_and_is_retried_in_every_way():
+    refusing = [
+        step for plan in PLANS for step in plan.steps for each in step.rounds for fault in each.faults if fault.kind in REFUSALS
+    ]
+    assert len(refusing) > 0.05 * len(PLANS)
+    assert {(step.retry.is_all, step.retry.killed_after_us is None) for step in refusing} == {
+        (True, True), (True, False), (False, True), (False, False),
+    }  # fmt: skip
+
+
+def test_a_trial_that_was_stored_before_operators_acted_is_the_plan_that_it_was():
+    document = json.loads(json.dumps(to_json(draw_plan(17))))
+    for step in document["steps"]:
+        for newer in ("holds", "retry", "then"):
+            del step[newer]
+    old = from_json(document)
+    assert [step.items for step in old.steps] == [step.items for step in draw_plan(17).steps]
+    assert all((step.holds, step.then) == ((), ()) for step in old.steps)
+
+
+@pytest.mark.parametrize("spoiled", [{"end": "forget"}, {"item": 99}])
+def test_a_stored_hold_that_is_none_is_refused(spoiled):
+    plan = next(plan for plan, *_ in holds())
+    document = json.loads(json.dumps(to_json(plan)))
+    next(step for step in document["steps"] if step["holds"])["holds"][0] |= spoiled
+    with pytest.raises(ValueError, match="no such hold"):
+        from_json(document)
 
 
 @pytest.mark.parametrize("spoiled", [{"story": "no such"}, {"kind": "ITK999"}])

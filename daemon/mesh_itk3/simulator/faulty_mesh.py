@@ -14,7 +14,7 @@ import ssl
 import struct
 import threading
 from collections import Counter, defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -80,6 +80,8 @@ class FaultyMesh:
     """None: plain HTTP."""
     before: Callable[[str, str], None] = lambda *_: None
     """Called with each call's verb and path before MESH sees it."""
+    befallen: Callable[[str, Fault, Mapping[str, str], bytes], None] = lambda *_: None
+    """Called with verb, fault, headers and body of each call that a fault befalls, before anything is answered."""
 
     def __post_init__(self) -> None:
         self._planned: dict[str, list[_Planned]] = defaultdict(list)
@@ -231,6 +233,7 @@ class _Handler(BaseHTTPRequestHandler):
         verb = verb_of(self.command, self.path)
         fault = self.mesh.fault_for(verb, self.path, self.headers.get("Authorization", ""))
         if fault is not None:
+            self.mesh.befallen(verb, fault, dict(self.headers.items()), body)
             self.mesh.hold(fault, partial(self._forward, verb, body))
             if fault.line is not None:
                 self.mesh._break_line(fault.line)  # noqa: SLF001  two halves of one thing

@@ -8,7 +8,7 @@ import json
 import shutil
 import sqlite3
 import zlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,7 +17,7 @@ from typing import Any, Final
 import requests
 
 from mesh_itk3.simulator.failure import SimulationFailed
-from mesh_itk3.simulator.prove.oracle import Call, Letter, Row, RowResponse, Sending
+from mesh_itk3.simulator.prove.evidence import Call, Letter, Row, RowResponse, Sending
 from mesh_itk3.simulator.response_reader import read_response
 
 TAKEN: Final = range(200, 300)
@@ -86,17 +86,29 @@ def sendings_of(lines: Iterable[dict[str, Any]]) -> list[Sending]:
 
 def sent_bytes(line: dict[str, Any]) -> bytes:
     """What was sent."""
-    body = base64.b64decode(line["body"])
-    return zlib.decompress(body, wbits=47) if line["encoding"] == "gzip" else body
+    return _plain(base64.b64decode(line["body"]), line["encoding"])
+
+
+def refused_sending(headers: Mapping[str, str], body: bytes) -> Sending:
+    """What was sent and never reached MESH."""
+    said = {name.lower(): value for name, value in headers.items()}
+    return _of(said.get("mex-localid", ""), said.get("mex-to", ""), _plain(body, said.get("content-encoding", "")))
+
+
+def _plain(body: bytes, encoding: str) -> bytes:
+    return zlib.decompress(body, wbits=47) if encoding == "gzip" else body
 
 
 def _sending(line: dict[str, Any]) -> Sending:
-    body = sent_bytes(line)
+    return _of(line["local_id"], line["to"], sent_bytes(line))
+
+
+def _of(local_id: str, to: str, body: bytes) -> Sending:
     response = read_response(body)
     return Sending(
-        local_id=line["local_id"],
+        local_id=local_id,
         sha256=digest(body),
-        to=line["to"],
+        to=to,
         code=(response.code if response else None) or "none",
         answers=(response.answers if response else None) or "nothing",
     )

@@ -7,13 +7,15 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from itertools import combinations
 from typing import Final
 
+from mesh_itk3.simulator.prove.evidence import Call, Evidence, Message, Row, RowResponse, Sending, Violation
+from mesh_itk3.simulator.prove.operator_oracle import held_stands, parked_with_cause
+
 NEGATIVE: Final = ("1", "2")
 POSITIVE: Final = "20013"
-FINAL: Final = frozenset({"completed", "rejected", "correlated", "uncorrelated", "foreign"})
+FINAL: Final = frozenset({"completed", "rejected", "correlated", "uncorrelated", "foreign", "abandoned"})
 """States after which nothing more is to happen."""
 LEAST_SPACING: Final = 0.25
 """Of an interval between two walks. A guess: no machine delays one by more."""
@@ -35,6 +37,9 @@ INVARIANTS: Final[Mapping[str, str]] = {
     "no next step": "In the end nothing is left that nobody is going to finish.",
     "foreign touched": "What is on another's workflow stays in MESH, unacknowledged.",
     "ledger disagrees": "The ledger says of each response what went over the wire.",
+    "parked without cause": "Parked is only what MESH refuses for good, and what a person holds.",
+    "held goes on": "Nothing happens to what a person holds or has abandoned.",
+    "operator not obeyed": "An operator's command does what it says, or changes nothing and says so.",
     "hot loop": "A run makes a bounded number of calls of MESH.",
     "polled too soon": "Two walks over an inbox are an interval apart.",
     "run failed": "A run ends, and in order.",
@@ -42,100 +47,9 @@ INVARIANTS: Final[Mapping[str, str]] = {
 """Name -> what has to hold."""
 
 
-@dataclass(frozen=True, slots=True)
-class Violation:
-    """One thing that must never be."""
-
-    invariant: str
-    what: str
-
-
-@dataclass(frozen=True, slots=True)
-class Message:
-    """One message that MESH has taken for the practice, and what it deserves."""
-
-    mesh_message_id: str
-    sha256: str
-    message_header_id: str | None
-    """None: it cannot be answered."""
-    codes: tuple[str, ...]
-    is_filed: bool
-    state: str
-    is_foreign: bool = False
-    waits: bool = False
-    """For a person's decision, which has not been made yet."""
-
-
-@dataclass(frozen=True, slots=True)
-class Sending:
-    """One response that MESH has taken from the practice, in the order in which it came."""
-
-    local_id: str
-    sha256: str
-    to: str
-    code: str
-    answers: str
-
-
-@dataclass(frozen=True, slots=True)
-class RowResponse:
-    """What the ledger says of one response."""
-
-    local_id: str
-    state: str
-    sha256: str
-
-
-@dataclass(frozen=True, slots=True)
-class Row:
-    """What the ledger says of one message, and its payload's file."""
-
-    state: str
-    file_sha256: str | None
-    """None: there is no such file."""
-    is_in_progress: bool = False
-    is_due: bool = False
-    responses: tuple[RowResponse, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Letter:
-    """One letter on the disk."""
-
-    path: str
-    mesh_message_id: str
-    sha256: str | None
-    """Of the message beside it."""
-    missing: tuple[str, ...] = ()
-    """Files that every letter has."""
-
-
-@dataclass(frozen=True, slots=True)
-class Evidence:
-    """All that is known of one trial at one moment, when no daemon runs."""
-
-    sender: str
-    """The mailbox that everything came from."""
-    sent: Sequence[Message]
-    inbox: Mapping[str, str]
-    """MESH id -> how MESH has it: `accepted` or `acknowledged`."""
-    sendings: Sequence[Sending]
-    rows: Mapping[str, Row]
-    letters: Sequence[Letter]
-    groups: Mapping[str, Sequence[Message]] = field(init=False)
-    """Messages by their MessageHeader.id: a message that came twice has one."""
-
-    def __post_init__(self) -> None:
-        groups: dict[str, list[Message]] = {}
-        for each in self.sent:
-            if each.message_header_id is not None:
-                groups.setdefault(each.message_header_id, []).append(each)
-        object.__setattr__(self, "groups", groups)
-
-
 def at_any_time(e: Evidence) -> list[Violation]:
     """What must hold after every kill, before anything else runs."""
-    return [*_kept(e), *_foreign(e), *_responses(e), *_letters(e)]
+    return [*_kept(e), *_foreign(e), *_responses(e), *_letters(e), *parked_with_cause(e), *held_stands(e)]
 
 
 def in_the_end(e: Evidence) -> list[Violation]:
@@ -167,6 +81,7 @@ def _foreign(e: Evidence) -> Iterator[Violation]:
 
 
 def _responses(e: Evidence) -> Iterator[Violation]:
+    yield from _refused(e)
     by_answered: dict[str, dict[str, Sending]] = {}
     for sending in e.sendings:
         known = by_answered.setdefault(sending.answers, {})
@@ -180,6 +95,20 @@ def _responses(e: Evidence) -> Iterator[Violation]:
             yield Violation("answers nothing", f"{[each.code for each in found]} to {answers}")
         else:
             yield from _of_one_group(answers, group, [each.code for each in found])
+
+
+def _refused(e: Evidence) -> Iterator[Violation]:
+    """What MESH has refused goes out as it was, or not at all."""
+    taken = {each.local_id: each for each in e.sendings}
+    by_what: dict[tuple[str, str], set[str]] = {}
+    for each in e.sendings:
+        by_what.setdefault((each.answers, each.code), set()).add(each.local_id)
+    for refused in {(each.local_id, each.sha256): each for each in e.refused}.values():
+        again = taken.get(refused.local_id)
+        if again is not None and again.sha256 != refused.sha256:
+            yield Violation("repeated differently", f"{again.code} to {again.answers}, after a refusal")
+        if again is None and by_what.get((refused.answers, refused.code)):
+            yield Violation("repeated differently", f"{refused.code} to {refused.answers} under another id, after a refusal")
 
 
 def _of_one_group(answers: str, group: Sequence[Message], codes: Sequence[str]) -> Iterator[Violation]:
@@ -275,30 +204,31 @@ def _left_behind(each: Message, row: Row) -> Iterator[Violation]:
         f"is {row.state}" if row.state not in FINAL else "",
         "is in progress" if row.is_in_progress else "",
         "waits for a time" if row.is_due else "",
-        *(f"a response is {response.state}" for response in row.responses if response.state not in GONE_OUT),
+        *(f"a response is {response.state}" for response in row.responses if not _is_settled(row, response)),
     ]
     for what in filter(None, left):
         yield Violation("no next step", f"{each.mesh_message_id}: {what}")
 
 
+def _is_settled(row: Row, response: RowResponse) -> bool:
+    """What MESH had refused is given up with the message that is abandoned."""
+    return response.state in GONE_OUT or (row.state == "abandoned" and response.state == "parked")
+
+
 def _compared(e: Evidence) -> Iterator[Violation]:
     on_the_wire = {each.local_id: each.sha256 for each in e.sendings}
-    in_the_ledger = {response.local_id: response.sha256 for row in e.rows.values() for response in row.responses}
+    in_the_ledger = {
+        response.local_id: response.sha256
+        for row in e.rows.values()
+        for response in row.responses
+        if response.state in GONE_OUT or row.state != "abandoned"
+    }
     for local_id in sorted(on_the_wire.keys() | in_the_ledger.keys()):
         if on_the_wire.get(local_id) != in_the_ledger.get(local_id):
             yield Violation("ledger disagrees", f"response {local_id}")
 
 
 # ------------------------------------------------------------------------------------------------ calls
-
-
-@dataclass(frozen=True, slots=True)
-class Call:
-    """One call that the daemon has made of MESH."""
-
-    at: float
-    """Monotonic seconds."""
-    verb: str
 
 
 def of_one_round(calls: Sequence[Call], *, messages: int, is_disturbed: bool) -> list[Violation]:

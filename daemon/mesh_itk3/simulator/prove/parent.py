@@ -70,7 +70,7 @@ class Parent:
             return _warm_up(Path(order["config"]), Path(order["log"]))
         self._passed.forget()
         began = time.monotonic()
-        work = {"round": self._round, "decide": _decide}[order["do"]]
+        work = {"round": self._round, "act": _act}[order["do"]]
         heard, said = os.pipe()
         fcntl.fcntl(said, fcntl.F_SETPIPE_SZ, _LONGEST_SAID)  # nobody reads before the child has ended
         pid = warm.fork(lambda: _in_child(work, order, said), Path(order["log"]))
@@ -109,23 +109,17 @@ def _in_child(work: Callable[[dict[str, Any]], int], order: dict[str, Any], said
     return work(order)
 
 
-def _decide(order: dict[str, Any]) -> int:
-    from mesh_itk3.commands.console import CommandRefused
-    from mesh_itk3.commands.respond import record_decision
+def _act(order: dict[str, Any]) -> int:
+    from mesh_itk3.simulator.prove.verbs import act
 
-    try:
-        return record_decision(
-            Path(order["config"]), None, order["id"], order["code"], by="Prove", mailbox_id=None, as_json=False
-        )
-    except CommandRefused as refused:
-        return int(refused.exit_code)
+    return act(order)
 
 
 def _warm_up(config: Path, log: Path) -> dict[str, Any]:
     """One run in this process itself: whatever a run imports, compiles and keeps for the next is here for every child. It
     leaves no thread and no open file behind, or the answer is a failure.
     """
-    import mesh_itk3.commands.respond  # noqa: F401 - a decision's child finds it here
+    import mesh_itk3.simulator.prove.verbs  # noqa: F401 - an operator's child finds it here
 
     before, errors = set(_open_files()), os.dup(2)
     with log.open("ab") as stream:

@@ -4,8 +4,9 @@ its own random generator: equal seeds give equal plans.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from datetime import timedelta
 from random import Random
 from typing import Any, Final
 
@@ -34,6 +35,13 @@ NAMED_POINTS: Final = tuple(
     for when in ("before", "after")
 )  # fmt: skip
 """Those between two durable steps: some trials aim at one of them."""
+UNFINISHED: Final = (
+    "after ledger.record_all_received", "before mailbox.acknowledge", "before ledger.claim", "before handler.examine",
+    "before handler.handle", "after handler.handle", "before ledger.apply",
+)  # fmt: skip
+"""Whoever is killed there leaves a message that can be held yet."""
+REFUSALS: Final = ("400", "417")
+"""What MESH says of a send that it will never take: the response is parked, and an operator has to act."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,13 +88,43 @@ class Item:
 
 
 @dataclass(frozen=True, slots=True)
+class Hold:
+    """An operator holds a message; when all else is settled, they end that."""
+
+    item: int
+    """The number of the item, among all of the trial."""
+    after: int
+    """So many runs of the step."""
+    end: str = "release"
+    """Or `abandon`."""
+    killed_after_us: int | None = None
+    """The command is killed, and given again."""
+    end_killed_after_us: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Retry:
+    """How an operator has sent again what MESH has refused for good, where it has."""
+
+    is_all: bool = False
+    """`retry --all`, instead of one message after the other."""
+    killed_after_us: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Step:
-    """What is sent and decided, then the runs that go wrong; after that clean ones until all is settled."""
+    """What is sent and decided, then the runs that go wrong; after that clean ones until all is settled, then what an operator
+    ends, and runs until that is settled too.
+    """
 
     items: tuple[Item, ...]
     rounds: tuple[Round, ...]
     decides: bool = False
     decision_killed_after_us: int | None = None
+    holds: tuple[Hold, ...] = ()
+    retry: Retry = Retry()
+    then: tuple[Round, ...] = ()
+    """Runs that go wrong after the operator has acted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,22 +168,37 @@ FAULTS: Final[Mapping[str, Callable[[], Fault]]] = {
     "503": lambda: faults.Status(503),
     "a page of HTML": faults.html,
     "a page of HTML with 502": lambda: faults.html(502),
+    "400": lambda: faults.Status(400),
+    "417": lambda: faults.Status(417),
+    "late": faults.Late,
+    "listed twice": faults.ListedAgain,
+    "slow line": lambda: faults.Trickle(0.001),
+    "wrong number of chunks": lambda: faults.Header("Mex-Chunk-Range", "1:9"),
+    "cut gzip": faults.CutGzip,
+    "cut without a length": lambda: faults.NoLength(1_000),
+    "refused token": faults.ReplayRefused,
+    "wrong clock": lambda: faults.ClockSkew(timedelta(hours=3)),
 }
 _OF_THE_LINE: Final = ("dropped before", "dropped after", "dropped before", "dropped after", "cut at once")
 _OF_THE_SERVER: Final = ("403", "429", "429 with Retry-After", "500", "502", "503", "a page of HTML with 502")
-_ANYWHERE: Final = _OF_THE_LINE + _OF_THE_SERVER
-_OF_A_DOWNLOAD: Final = ("cut after 1,000 bytes", "cut after 1,000 bytes", "short gzip", "two gzip members", "404", "410")
+_ANYWHERE: Final = (*_OF_THE_LINE, *_OF_THE_SERVER, "refused token", "wrong clock")
+_OF_A_DOWNLOAD: Final = (
+    "cut after 1,000 bytes", "cut after 1,000 bytes", "short gzip", "two gzip members", "404", "410", "cut gzip",
+    "cut without a length", "wrong number of chunks",
+)  # fmt: skip
 
 FAULTS_OF: Final[Mapping[str, tuple[str, ...]]] = {
     "handshake": (*_ANYWHERE, "a page of HTML"),
-    "list": (*_ANYWHERE, "a page of HTML"),
+    "list": (*_ANYWHERE, "a page of HTML", "listed twice", "slow line"),
     "open": (*_ANYWHERE, *_OF_A_DOWNLOAD),
     "chunk": (*_ANYWHERE, *_OF_A_DOWNLOAD),
-    "acknowledge": _ANYWHERE,
-    "send": _ANYWHERE,
-    "find_sent": (*_ANYWHERE, "404", "a page of HTML"),
+    "acknowledge": (*_ANYWHERE, "late"),
+    "send": (*_ANYWHERE, *REFUSALS, "late", "late", "slow line"),
+    "find_sent": (*_ANYWHERE, "404", "a page of HTML", "slow line"),
 }
-"""What can go wrong at each verb without deserving another end than the usual one."""
+"""What can go wrong at each verb without deserving another end than the usual one; what MESH refuses for good gets there by an
+operator.
+"""
 _VERBS: Final = (
     "handshake",
     "list",
@@ -162,7 +215,10 @@ _VERBS: Final = (
 
 
 def _faults(draw: Random) -> tuple[PlannedFault, ...]:
-    return tuple(_fault(draw) for _ in range(draw.choice((1, 1, 1, 2, 3))))
+    found = tuple(_fault(draw) for _ in range(draw.choice((1, 1, 1, 2, 3))))
+    if draw.random() < 0.25:  # noqa: PLR2004 - a share: by chance alone MESH would hardly ever refuse a response
+        return (PlannedFault("send", draw.choice(REFUSALS), draw.choice((1, 1, 2, 3)), draw.choice((1, 1, 2, 4))), *found)
+    return found
 
 
 def _fault(draw: Random) -> PlannedFault:
@@ -182,11 +238,47 @@ def draw_plan(seed: int, *, service_share: float = SERVICE_SHARE) -> Plan:
     decides = any(STORIES[item.story].decision for item in first)
     steps = [Step(first, _rounds(draw, len(first)))]
     if second or decides:
-        killed_after = draw.randrange(60_000) if decides and draw.random() < 0.3 else None  # noqa: PLR2004 - a share
+        killed_after = _killed_after(draw) if decides else None
         rounds = _rounds(draw, len(second) + 1) if draw.random() < 0.6 else ()  # noqa: PLR2004 - a share
         steps.append(Step(second, rounds, decides, killed_after))
     service = ServiceRun(draw.choice(("group", "group", "inner")), draw.randrange(900_000)) if is_service else None
-    return Plan(seed, tuple(steps), service)
+    return Plan(seed, _with_operator(draw, tuple(steps)), service)
+
+
+def _killed_after(draw: Random) -> int | None:
+    """When a command is killed, if it is."""
+    return draw.randrange(60_000) if draw.random() < 0.3 else None  # noqa: PLR2004 - a share
+
+
+def _with_operator(draw: Random, steps: tuple[Step, ...]) -> tuple[Step, ...]:
+    """What an operator does in each step."""
+    items = [item for step in steps for item in step.items]
+    followed = {item.of for item in items}
+    keeps = [number for number, item in enumerate(items) if number in followed or STORIES[item.story].decision]
+    found, sent = [], 0
+    for step in steps:
+        sent += len(step.items)
+        acting = replace(step, retry=Retry(draw.random() < 0.4, _killed_after(draw)), then=_then(draw))  # noqa: PLR2004
+        is_holding = step.rounds and draw.random() < 0.2  # noqa: PLR2004 - a share
+        found.append(_holding(draw, acting, sent, keeps) if is_holding else acting)
+    return tuple(found)
+
+
+def _then(draw: Random) -> tuple[Round, ...]:
+    return (Round(_kill(draw, 1)),) if draw.random() < 0.5 else ()  # noqa: PLR2004 - a share
+
+
+def _holding(draw: Random, step: Step, sent: int, keeps: Sequence[int]) -> Step:
+    """One of what was sent until then is held after one of the runs, which often leaves it unfinished. What something else of
+    the trial needs to end well is never abandoned.
+    """
+    item, after = draw.randrange(sent), draw.randint(1, len(step.rounds))
+    end = "abandon" if item not in keeps and draw.random() < 0.4 else "release"  # noqa: PLR2004 - a share
+    hold = Hold(item, after, end, _killed_after(draw), _killed_after(draw))
+    rounds = list(step.rounds)
+    if draw.random() < 0.8:  # noqa: PLR2004 - a share
+        rounds[after - 1] = replace(rounds[after - 1], kill=Kill(draw.choice((1, 1, 1, 2)), draw.choice(UNFINISHED)))
+    return replace(step, rounds=tuple(rounds), holds=(hold,))
 
 
 def _first_item(draw: Random, seed: str) -> Item:
@@ -262,6 +354,9 @@ def _step(document: Mapping[str, Any]) -> Step:
         tuple(_round_of(each) for each in document["rounds"]),
         bool(document["decides"]),
         document["decision_killed_after_us"],
+        tuple(Hold(**each) for each in document.get("holds", ())),  # a trial that was stored before there were any has none
+        Retry(**document.get("retry", {})),
+        tuple(_round_of(each) for each in document.get("then", ())),
     )
 
 
@@ -272,11 +367,14 @@ def _round_of(document: Mapping[str, Any]) -> Round:
 
 
 def _check(plan: Plan) -> None:
+    items = sum(len(step.items) for step in plan.steps)
     for step in plan.steps:
+        if not all(each.end in ("release", "abandon") and 0 <= each.item < items for each in step.holds):
+            raise ValueError("no such hold")
         for item in step.items:
             if item.story not in STORIES or item.kind not in KINDS:
                 raise ValueError(f"no such message: {item.story} {item.kind}")
-        for each in step.rounds:
+        for each in (*step.rounds, *step.then):
             for fault in each.faults:
                 if fault.verb not in FAULTS_OF or fault.kind not in FAULTS:
                     raise ValueError(f"no such fault: {fault.kind} at {fault.verb}")

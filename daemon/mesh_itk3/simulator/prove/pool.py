@@ -154,8 +154,9 @@ class Pool:
         worker = self._workers.pop(descriptor)
         if worker.process.wait() != 0 and not worker.is_ending:
             self._failures += 1
+            kept = self._kept_logs()
             if self._failures >= (MOST_FAILURES if worker.is_ready else MOST_FALSE_STARTS):
-                raise SimulationFailed(f"{worker.error}; its logs are in {self._kept_logs()}")
+                raise SimulationFailed(f"{worker.error}; its logs are in {kept}")
             self._put_back(worker.job or {})
         if self._waiting and not worker.is_ending:
             self._start()

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 from mesh_itk3.simulator.demo_practice import PROGRAM, child_environment
 from mesh_itk3.simulator.leash import leashed
+from mesh_itk3.simulator.prove.evidence import Violation
 from mesh_itk3.simulator.prove.gather import calls_of
-from mesh_itk3.simulator.prove.oracle import Violation, at_any_time, of_a_service
+from mesh_itk3.simulator.prove.oracle import at_any_time, of_a_service
 from mesh_itk3.simulator.prove.world import POLL_INTERVAL_S
 from mesh_itk3.simulator.sandbox import PRACTICE_MAILBOX, end
 

@@ -36,6 +36,7 @@ class Summary:
     service_trials: Counter[str] = field(default_factory=Counter)
     killed_at: Counter[str] = field(default_factory=Counter)
     faults: Counter[str] = field(default_factory=Counter)
+    acts: Counter[str] = field(default_factory=Counter)
     violations: Counter[str] = field(default_factory=Counter)
     """By invariant; a trial counts once for each."""
     not_run: list[int] = field(default_factory=list)
@@ -54,6 +55,7 @@ class Summary:
         self.killed_trials += outcome["kills"] > 0
         self.killed_at.update(outcome["killed_at"])
         self.faults.update(outcome["faults"])
+        self.acts.update(outcome["acts"])
         if outcome["service"]:
             self.service_trials[outcome["service"]] += 1
         if outcome["violations"]:
@@ -87,6 +89,7 @@ class Summary:
             "kills": self.kills,
             "kills_at_a_time": self.timed_kills,
             "faults": self.faults.total(),
+            "operator_commands": self.acts.total(),
             "messages": self.messages,
             "responses": self.responses,
             "repeated_byte_identically": self.repeated,
@@ -101,6 +104,7 @@ class Summary:
             "machine": machine(),
             "killed_at": dict(self.killed_at.most_common()),
             "faults_by_kind": dict(self.faults.most_common()),
+            "operator_commands_by_verb": dict(self.acts.most_common()),
         }
 
     def _failure(self, outcome: Mapping[str, Any], out: Path) -> dict[str, Any]:
@@ -161,6 +165,7 @@ def _figures(document: Mapping[str, Any]) -> Iterator[str]:
         ("kills (SIGKILL)", document["kills"]),
         ("of them at a random microsecond instead of a named point", document["kills_at_a_time"]),
         ("faults of MESH or of the disk that happened", document["faults"]),
+        ("commands of an operator", document["operator_commands"]),
         ("messages", document["messages"]),
         ("responses on the wire", document["responses"]),
         ("repeated, byte for byte the same", document["repeated_byte_identically"]),
@@ -193,6 +198,7 @@ def _counted(document: Mapping[str, Any]) -> Iterator[str]:
     for title, says, counts in (
         ("Where the kills were", "point, or the last point passed before a kill at a random time", document["killed_at"]),
         ("Faults", "call and fault", document["faults_by_kind"]),
+        ("Commands of an operator", "command", document["operator_commands_by_verb"]),
     ):
         yield f"## {title}"
         yield ""

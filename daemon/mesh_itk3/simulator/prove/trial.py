@@ -4,24 +4,19 @@ from __future__ import annotations
 
 import sqlite3
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field, fields, replace
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
 from signal import SIGKILL
 from typing import Any, Final
 
 from mesh_itk3.simulator.conformance.replies import a_response
 from mesh_itk3.simulator.conformance.replies import message_header_id as reply_header_id
-from mesh_itk3.simulator.prove.gather import calls_of, digest, sendings_of, sent_bytes
-from mesh_itk3.simulator.prove.oracle import (
-    Evidence,
-    Message,
-    Sending,
-    Violation,
-    at_any_time,
-    in_the_end,
-    of_one_round,
-)
-from mesh_itk3.simulator.prove.plan import FAULTS, Item, Plan, Round, Step
+from mesh_itk3.simulator.faults import Fault, Status
+from mesh_itk3.simulator.prove import acts
+from mesh_itk3.simulator.prove.evidence import Evidence, Held, Message, Sending, Violation
+from mesh_itk3.simulator.prove.gather import calls_of, digest, refused_sending, sendings_of, sent_bytes
+from mesh_itk3.simulator.prove.oracle import at_any_time, in_the_end, of_one_round
+from mesh_itk3.simulator.prove.plan import FAULTS, REFUSALS, Item, Plan, Round, Step
 from mesh_itk3.simulator.prove.stories import STORIES, Story, body_of, workflow_of
 from mesh_itk3.simulator.prove.warm import CHILD_FAILED
 from mesh_itk3.simulator.prove.world import Batch
@@ -49,6 +44,8 @@ class Outcome:
     timed_kills: int = 0
     faults: Counter[str] = field(default_factory=Counter)
     """Faults that happened, by verb and kind."""
+    acts: Counter[str] = field(default_factory=Counter)
+    """An operator's commands, each once however often it was killed."""
     service: str | None = None
     story: list[str] = field(default_factory=list)
     """What happened, line by line, for whoever looks at a failure."""
@@ -58,7 +55,7 @@ class Outcome:
         return self.killed_at.total()
 
     def to_json(self) -> dict[str, Any]:
-        counts = {name: dict(getattr(self, name)) for name in ("killed_at", "faults")}  # asdict cannot copy a Counter
+        counts = {name: dict(getattr(self, name)) for name in ("killed_at", "faults", "acts")}  # asdict cannot copy a Counter
         plain = {each.name: getattr(self, each.name) for each in fields(self)}
         return plain | counts | {"violations": [asdict(each) for each in self.violations], "kills": self.kills}
 
@@ -71,6 +68,9 @@ class Trial:
         self.outcome = Outcome(plan.seed, service=plan.service.kills if plan.service else None)
         self.messages: list[Message] = []
         self.sendings: list[Sending] = []
+        self.held: dict[str, Held] = {}
+        self._refused: list[Sending] = []
+        batch.proxy.befallen = self._befallen
         self._items: list[tuple[Item, Message, bytes]] = []
         self._lines: list[dict[str, Any]] = []
         batch.world.window.news(PRACTICE_MAILBOX)  # what came before is not ours
@@ -81,7 +81,7 @@ class Trial:
         for number, step in enumerate(self.plan.steps):
             self._begin(step)
             is_service = number == 0 and self.plan.service is not None
-            if not (self._service() if is_service else self._rounds(step.rounds)) or not self._settle():
+            if not (self._service() if is_service else self._rounds(step)) or not self._settle() or not self._operate(step):
                 break
         if not self.outcome.violations:
             self.outcome.violations += self._judged(in_the_end)
@@ -96,9 +96,9 @@ class Trial:
         for item in step.items:
             self._send(item)
         if step.decides:
-            for index, (item, message, _) in enumerate(self._items):
-                if STORIES[item.story].decision is not None:
-                    self._decide(index, message, step.decision_killed_after_us)
+            for index, (item, _, _) in enumerate(self._items):
+                if code := STORIES[item.story].decision:
+                    acts.decide(self, index, code, step.decision_killed_after_us)
 
     def _send(self, item: Item) -> None:
         story = STORIES[item.story]
@@ -159,24 +159,28 @@ class Trial:
         self._items.append((item, message, body))
         self.outcome.story.append(f"sent {item.story} ({item.kind}) as {mesh_message_id}")
 
-    def _decide(self, index: int, message: Message, killed_after_us: int | None) -> None:
-        item = self._items[index][0]
-        decided = replace(message, waits=False)
-        self.messages[self.messages.index(message)] = decided
-        self._items[index] = (item, decided, self._items[index][2])
-        order = {"id": message.mesh_message_id, "code": STORIES[item.story].decision}
-        if killed_after_us is not None:
-            answer = self.batch.order("decide", **order, after_us=killed_after_us)
-            if answer["signal"] == SIGKILL:
-                self._note_kill(answer, "the command respond", is_timed=True)
-        code = self.batch.order("decide", **order)["code"]
-        self.outcome.story.append(f"decided {order['code']}: exit {code}")
+    def amend(self, index: int, message: Message) -> None:
+        """It deserves something else from now on."""
+        item, _, body = self._items[index]
+        self.messages[index], self._items[index] = message, (item, message, body)
 
     # -------------------------------------------------------------------------------------------- running
 
-    def _rounds(self, rounds: Sequence[Round]) -> bool:
+    def _rounds(self, step: Step) -> bool:
         """Whether nothing was violated."""
-        return all(self._round(each) for each in rounds)
+        for number, each in enumerate(step.rounds, 1):
+            if not self._round(each):
+                return False
+            for hold in step.holds:
+                if hold.after == number:
+                    acts.hold(self, hold)
+        return not self.outcome.violations
+
+    def _operate(self, step: Step) -> bool:
+        """What an operator ends; then all is settled again. Whether nothing was violated."""
+        if not acts.end(self, step.holds, step.retry):
+            return True
+        return not self.outcome.violations and all(self._round(each) for each in step.then) and self._settle()
 
     def _round(self, planned: Round) -> bool:
         proxy, kill = self.batch.proxy, planned.kill
@@ -191,6 +195,7 @@ class Trial:
         answer = self.batch.order("round", **order)
         self._note_faults(planned, before)
         proxy.heal()
+        proxy.release()  # what was late arrives
         return self._look(
             answer, is_disturbed=bool(planned.faults or planned.most_file_bytes), is_timed=bool(kill and kill.after_us)
         )
@@ -204,11 +209,16 @@ class Trial:
         if planned.most_file_bytes:
             self.outcome.faults["disk: no larger file"] += 1
 
+    def _befallen(self, verb: str, fault: Fault, headers: Mapping[str, str], body: bytes) -> None:
+        """What MESH refuses for good never reaches the sandbox."""
+        if verb == "send" and isinstance(fault, Status) and str(fault.status) in REFUSALS:
+            self._refused.append(refused_sending(headers, body))
+
     def _look(self, answer: dict[str, Any], *, is_disturbed: bool, is_timed: bool) -> bool:
         """After one run: what happened, and whether all holds."""
         self.outcome.rounds += 1
         if answer["signal"] == SIGKILL and not answer["is_late"]:
-            self._note_kill(answer, "before the first point", is_timed=is_timed)
+            self.note_kill(answer, "before the first point", is_timed=is_timed)
         else:
             self.outcome.story.append(f"ran to its end: exit {answer['code']}, {answer['passed']} points")
         if answer["is_late"] or answer["code"] == CHILD_FAILED or answer["signal"] not in (None, SIGKILL):
@@ -217,7 +227,8 @@ class Trial:
         self.outcome.violations += self._judged(at_any_time)
         return not self.outcome.violations
 
-    def _note_kill(self, answer: dict[str, Any], otherwise: str, *, is_timed: bool) -> None:
+    def note_kill(self, answer: dict[str, Any], otherwise: str, *, is_timed: bool) -> None:
+        """Counts it, by its point or else by where it came."""
         self.outcome.killed_at[answer["point"] or otherwise] += 1
         self.outcome.timed_kills += is_timed
         self.outcome.story.append(f"killed {'some time after' if is_timed else 'at'} {answer['point'] or otherwise}")
@@ -266,7 +277,9 @@ class Trial:
             self.outcome.violations.append(Violation("run failed", f"the ledger cannot be read: {type(error).__name__}"))
             rows = {}
         letters = [disk.letter(path) for path in sorted(disk.letter_paths() - self._letters_before)]
-        return Evidence(HOSPITAL_MAILBOX, self.messages, inbox, self.sendings, rows, letters)
+        return Evidence(
+            HOSPITAL_MAILBOX, self.messages, inbox, self.sendings, rows, letters, tuple(self._refused), dict(self.held)
+        )
 
 
 def _header_id(body: bytes) -> str | None:

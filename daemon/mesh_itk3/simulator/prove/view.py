@@ -98,6 +98,7 @@ def _rows(document: Mapping[str, Any]) -> Iterator[tuple[Any, str]]:
     yield document["runs"], f"runs of the daemon, and {service:,} trials with the running service"
     yield document["kills"], f"kills, {document['kills_at_a_time']:,} of them at a random time"
     yield document["faults"], "faults of MESH or of the disk"
+    yield document["operator_commands"], "commands of an operator"
     yield document["messages"], "messages"
     yield document["responses"], "responses on the wire"
     yield document["repeated_byte_identically"], "repeated, byte for byte the same"
