@@ -67,9 +67,25 @@ def test_they_kill_and_spoil_and_send_what_their_seeds_say(run):
     assert len(document["killed_at"]) > 15
     assert document["faults"] > 0
     assert sum(document["service_trials"].values()) == sum(plan.service is not None for plan in plans) > 0
-    # Every response that is deserved went out, and no other.
-    deserved = [STORIES[item.story].deserves.codes for plan in plans for step in plan.steps for item in step.items]
-    assert document["responses"] == sum(map(len, deserved))
+    # Every response that is deserved went out, and no other; of what was abandoned some deserve less.
+    items = [[item for step in plan.steps for item in step.items] for plan in plans]
+    deserved = sum(len(STORIES[item.story].deserves.codes) for of_plan in items for item in of_plan)
+    abandoned = [
+        of_plan[hold.item]
+        for plan, of_plan in zip(plans, items, strict=True)
+        for step in plan.steps
+        for hold in step.holds
+        if hold.end == "abandon"
+    ]
+    given_up = sum(len(STORIES[item.story].deserves.codes) for item in abandoned)
+    assert deserved - given_up <= document["responses"] <= deserved
+
+
+def test_an_operator_acts_and_is_killed(run):
+    document, _ = run
+    assert document["operator_commands"] == sum(document["operator_commands_by_verb"].values())
+    assert {"hold", "release", "respond"} <= set(document["operator_commands_by_verb"])
+    assert any(point.startswith("the command") for point in document["killed_at"])
 
 
 def test_the_report_has_the_command_the_figures_and_the_points(run):
@@ -79,6 +95,7 @@ def test_the_report_has_the_command_the_figures_and_the_points(run):
     assert f"| kills (SIGKILL) | {document['kills']:,} |" in report
     assert all(f"| {point} | {count:,} |" in report for point, count in document["killed_at"].items())
     assert all(f"| {kind} | {count:,} |" in report for kind, count in document["faults_by_kind"].items())
+    assert all(f"| {verb} | {count:,} |" in report for verb, count in document["operator_commands_by_verb"].items())
 
 
 def test_nothing_is_stored_where_nothing_was_violated(run):
