@@ -215,15 +215,21 @@ _VERBS: Final = (
 
 
 def _faults(draw: Random) -> tuple[PlannedFault, ...]:
-    found = tuple(_fault(draw) for _ in range(draw.choice((1, 1, 1, 2, 3))))
-    if draw.random() < 0.25:  # noqa: PLR2004 - a share: by chance alone MESH would hardly ever refuse a response
-        return (PlannedFault("send", draw.choice(REFUSALS), draw.choice((1, 1, 2, 3)), draw.choice((1, 1, 2, 4))), *found)
-    return found
+    found = [_fault(draw) for _ in range(draw.choice((1, 1, 1, 2, 3)))]
+    if draw.random() < 0.3:  # noqa: PLR2004 - a share: by chance alone MESH would hardly ever refuse a response
+        found.append(PlannedFault("send", draw.choice(REFUSALS), draw.choice((1, 1, 2, 3)), draw.choice((1, 1, 2, 4))))
+    elif any(fault.verb == "find_sent" for fault in found):
+        found.append(PlannedFault("send", "dropped after"))  # or nothing would be looked up
+    return tuple(found)
 
 
 def _fault(draw: Random) -> PlannedFault:
     verb = draw.choice(_VERBS)
     return PlannedFault(verb, draw.choice(FAULTS_OF[verb]), draw.choice((1, 1, 1, 2, 3)), draw.choice((1, 1, 1, 2, 4)))
+
+
+def _is_any_refusal(planned: Sequence[PlannedFault]) -> bool:
+    return any(fault.verb == "send" and fault.kind in REFUSALS for fault in planned)
 
 
 # ------------------------------------------------------------------------------------------------ the draw
@@ -309,11 +315,12 @@ def _rounds(draw: Random, messages: int) -> tuple[Round, ...]:
 
 def _round(draw: Random, messages: int) -> Round:
     is_faulty = draw.random() < 0.3  # noqa: PLR2004 - a share
-    is_killed = not is_faulty or draw.random() < 0.85  # noqa: PLR2004 - a share
+    planned = _faults(draw) if is_faulty else ()
+    is_killed = not is_faulty or draw.random() < (0.5 if _is_any_refusal(planned) else 0.85)
     is_full = draw.random() < 0.04  # noqa: PLR2004 - a share
     return Round(
         _kill(draw, messages) if is_killed else None,
-        _faults(draw) if is_faulty else (),
+        planned,
         draw.randrange(4_096, 120_000) if is_full else None,
     )
 
