@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import signal
+import socket
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -141,3 +143,21 @@ def test_a_reload_that_cannot_wait_for_a_send_does_not_send_it_again(tmp_path, s
 def _is_answered(hospital, sent):
     hospital.read_inbox()
     return all(codes(hospital.responses_to(one)) == ("20013", "30001") for one in sent)
+
+
+def test_a_call_whose_caller_died_in_the_middle_never_arrives_not_even_late(sandbox):
+    """A process that is killed while it sends leaves half a body: MESH would wait for the rest."""
+    proxy = FaultyMesh(sandbox.url)
+    proxy.start()
+    befallen = []
+    proxy.befallen = lambda verb, *_: befallen.append(verb)
+    proxy.fail("send", Late(), times=float("inf"))
+    host, port = proxy.url.removeprefix("http://").split(":")
+    answer = b""
+    with socket.create_connection((host, int(port)), timeout=10) as line:
+        line.sendall(b"POST /messageexchange/X26ABC2/outbox HTTP/1.1\r\nHost: here\r\nContent-Length: 9\r\n\r\nhalf")
+        line.shutdown(socket.SHUT_WR)
+        with suppress(ConnectionResetError):
+            answer = line.recv(100)
+    proxy.stop()
+    assert (answer, befallen, proxy.counts["send"], proxy.release()) == (b"", [], 0, [])
