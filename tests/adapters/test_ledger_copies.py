@@ -88,6 +88,20 @@ def test_two_restores_within_a_second_keep_both_ledgers(file, tmp_path):
     assert second.exists()
 
 
+def test_a_copy_that_somebody_has_open_does_not_take_the_ledgers_place(file, tmp_path):
+    with opened(file) as ledger:
+        record(ledger, 1)
+    back_up(file, tmp_path / "backup.db")
+    aside = prepare(tmp_path / "backup.db", file)
+    with opened(aside) as copy:
+        record(copy, 2)
+        with pytest.raises(LedgerUnavailable, match="another process"):
+            switch(file, aside, NOW)
+
+    assert ids(file) == [key(1).mesh_message_id]
+    assert not list(tmp_path.glob("*.replaced")) + list(tmp_path.glob("*.restoring"))
+
+
 def test_a_restore_that_is_cut_off_leaves_the_old_ledger_the_new_one_or_a_refusal_and_never_a_mixture(file, tmp_path):
     """Killed before every file operation of the switch."""
     old, scratch = tmp_path / "old", tmp_path / "scratch"

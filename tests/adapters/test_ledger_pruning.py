@@ -259,6 +259,21 @@ def test_the_dry_run_counts_exactly_what_goes(ledger):
     assert ledger.prunable(rules, (HERE,)) == []
 
 
+def test_the_dry_run_counts_nothing_for_which_there_is_no_rule(ledger):
+    answered(ledger)
+    for level in ("infrastructure", "business"):
+        move(ledger, f"{level}-1", ResponseState.SENT, ResponseState.DELIVERED)
+
+    def foreseen(*rules):
+        return [each.kind for each in ledger.prunable(Expired(*rules), (HERE,))]
+
+    payloads = {State.COMPLETED: BEFORE}
+    assert foreseen(payloads, BEFORE, BEFORE) == ["payloads", "events", "response_bytes"]
+    assert [foreseen(payloads, None, None), foreseen({}, BEFORE, None), foreseen({}, None, BEFORE)] == [
+        ["payloads"], ["events"], ["response_bytes"],
+    ]  # fmt: skip
+
+
 def test_every_owed_response_is_looked_up_after_a_restore(ledger):
     owe_both(ledger)
 

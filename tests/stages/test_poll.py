@@ -10,7 +10,7 @@ import pytest
 from mesh_itk3.breaker import Errand
 from mesh_itk3.ports import CertificateUnusable, CredentialsRejected, MailboxUnavailable
 from mesh_itk3.stages.guard import Guard
-from mesh_itk3.stages.poll import handshake_if_due, poll
+from mesh_itk3.stages.poll import handshake_if_due, is_poll_due, poll
 from support.fake_mailbox import FakeMailbox, a_mesh_message
 from support.stage_world import PRACTICE, a_small_daemon
 
@@ -44,6 +44,16 @@ def test_the_time_of_a_poll_is_noted_also_when_it_failed(tmp_path):
     daemon = a_small_daemon(tmp_path, FakeMailbox(fails_on="pages"))
     poll(daemon.collector, daemon.guard)
     assert daemon.ledger.mailbox_state(PRACTICE).last_poll_at == daemon.clock.now()
+
+
+def test_a_poll_is_due_at_first_and_when_its_interval_has_passed_since_the_last_began_whatever_became_of_it(tmp_path):
+    daemon = a_small_daemon(tmp_path, FakeMailbox(fails_on="pages"))
+    due = [is_poll_due(daemon.collector, 300)]
+    poll(daemon.collector, daemon.guard)
+    for seconds in (0, 299, 1):
+        daemon.clock.advance(seconds=seconds)
+        due.append(is_poll_due(daemon.collector, 300))
+    assert due == [True, False, False, True]
 
 
 def test_a_poll_repeats_at_once_after_a_full_page_of_which_something_was_acknowledged(tmp_path):
@@ -81,6 +91,23 @@ def test_a_disk_that_refuses_is_said_and_the_next_poll_tries_again(tmp_path):
     assert daemon.said("storage.failed")
     (tmp_path / "payloads").unlink()
     assert poll(daemon.collector, daemon.guard).collected == 1
+
+
+def test_mesh_that_answers_again_does_not_hush_that_the_disk_works_again_after_a_restart(tmp_path):
+    mailbox = FakeMailbox([a_mesh_message(b"<x/>")], fails_on="handshake", fails_times=1)
+    daemon = a_small_daemon(tmp_path, mailbox)
+    handshake_if_due(mailbox, daemon.guard, at_once=True)
+    daemon.clock.advance(minutes=5)
+    (tmp_path / "payloads").write_text("in the way")
+    poll(daemon.collector, daemon.guard)
+    handshake_if_due(mailbox, daemon.guard, at_once=True)
+    assert len(daemon.said("mailbox.recovered")) == 1
+    daemon.ledger.close()
+
+    again = a_small_daemon(tmp_path, mailbox)
+    (tmp_path / "payloads").unlink()
+    poll(again.collector, again.guard)
+    assert len(again.said("storage.usable")) == 1
 
 
 # ---------------------------------------------------------------------------------------------- the breaker, shared

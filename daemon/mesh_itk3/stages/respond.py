@@ -21,7 +21,6 @@ from mesh_itk3.ports import (
     CertificateUnusable,
     CredentialsRejected,
     Entry,
-    LedgerUnavailable,
     LookUpUnsupported,
     Mailbox,
     MailboxUnavailable,
@@ -149,8 +148,6 @@ def _send_one(world: World, mailbox: Mailbox, batch: Sending, record: ResponseRe
         # Whoever repeats a call on the way repeats its token too: MESH takes the first and refuses the second, and we see the
         # refusal. So it is looked up before it is sent again.
         batch.doubtful.add(record.local_id)
-        raise
-    except LedgerUnavailable:
         raise
     except Exception as error:  # noqa: BLE001 - the per-message loop; MESH may have taken it, so it is looked up
         _unresolved(world, batch, record, SendUnresolved(type(error).__name__))

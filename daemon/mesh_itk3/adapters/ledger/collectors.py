@@ -81,6 +81,7 @@ class FileLock:
         """`is_sound`: whether the ledger may be called so when the lock is given up. None, for whoever only keeps daemons away
         for a while: what the last one has left written stays to be found by the next.
         """
+        self.ledger = ledger
         self._path = ledger.with_name(ledger.name + ".lock")
         self._is_sound = is_sound
         self.was_clean = True

@@ -13,7 +13,7 @@ from urllib.parse import quote
 
 from mesh_itk3.adapters.durable import file_aside, fsync_directory, fsync_file, storage_failures
 from mesh_itk3.adapters.ledger.failures import DAMAGED, ledger_failures
-from mesh_itk3.ports import LedgerDamaged, LedgerUnavailable, StorageFailed
+from mesh_itk3.ports import LedgerDamaged, LedgerUnavailable
 
 CUT_OFF: Final = "a restore of this ledger was cut off: run `mesh-itk3 ledger restore` again, with the same backup"
 
@@ -48,7 +48,7 @@ def clear(ledger: Path) -> None:
 def switch(ledger: Path, aside: Path, now: datetime) -> Path | None:
     """Puts `aside`, which nobody has open, in the ledger's place; where the old ledger is kept now, None where there was
     none. Only while nobody collects. Cut off half way, the ledger is refused until a restore has ended. Raises
-    StorageFailed.
+    StorageFailed; LedgerUnavailable where somebody has `aside` open after all.
     """
     marker, log = _marker(ledger), _log_of(ledger)
     kept = _free_name(ledger, now)
@@ -71,8 +71,14 @@ def switch(ledger: Path, aside: Path, now: datetime) -> Path | None:
 
 
 def require_whole(ledger: Path) -> None:
-    """Raises LedgerUnavailable where a restore was cut off between the old ledger and the new one."""
-    if _marker(ledger).exists():
+    """Raises LedgerUnavailable where a restore was cut off between the old ledger and the new one, and where the ledger's
+    directory may not be looked into.
+    """
+    try:
+        is_cut_off = _marker(ledger).exists()
+    except OSError as error:  # a directory that may not be entered, a name that is too long
+        raise LedgerUnavailable(f"the ledger file cannot be looked for ({type(error).__name__})") from error
+    if is_cut_off:
         raise LedgerUnavailable(CUT_OFF)
 
 
@@ -112,10 +118,9 @@ def _keep(path: Path, name: Path) -> bool:
 
 
 def _empty_log(database: Path) -> None:
+    # SQLite refuses it while anybody else has the file open.
     with ledger_failures(), closing(sqlite3.connect(database, isolation_level=None)) as connection:
         connection.execute("PRAGMA journal_mode = DELETE")
-    if _log_of(database).exists():
-        raise StorageFailed("the copy is still in use")
 
 
 def _copy(location: str, target: Path) -> None:

@@ -65,11 +65,10 @@ class Database:
         """Damage was met: from then on nothing is read or written through this, whatever else of the file may be sound."""
         return self._damage is not None
 
-    def look_at(self, *, was_clean: bool) -> None:
-        """Looks through the file before anything is written into it. Raises LedgerDamaged."""
-        if self.sqlite_file is not None:
-            with self._failures():
-                look_at_start(self.sqlite_file, was_clean=was_clean)
+    def look_at(self, file: Path, *, was_clean: bool) -> None:
+        """Looks through the ledger file before anything is written into it. Raises LedgerDamaged."""
+        with self._failures():
+            look_at_start(file, was_clean=was_clean)
 
     @contextmanager
     def _failures(self) -> Iterator[None]:

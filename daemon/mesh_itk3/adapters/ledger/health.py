@@ -36,11 +36,12 @@ BROKEN_RULES: Final[dict[str, str]] = {
 """What must never be there, and how many of it there are."""
 
 
-def look_at_start(ledger: Path, *, was_clean: bool) -> None:
-    """Looks through the file for as long as a start may take: longer where the last process did not end by itself. Damage is
-    seldom, and what is not found now is found where it is met. Raises LedgerDamaged.
+def look_at_start(ledger: Path, *, was_clean: bool, limit_s: float | None = None) -> None:
+    """Looks through the file for as long as a start may take (`limit_s`): longer where the last process did not end by itself.
+    Damage is seldom, and what is not found now is found where it is met. Raises LedgerDamaged.
     """
-    limit_s = AFTER_CLEAN_STOP_S if was_clean else AFTER_UNCLEAN_STOP_S
+    if limit_s is None:
+        limit_s = AFTER_CLEAN_STOP_S if was_clean else AFTER_UNCLEAN_STOP_S
     began = time.monotonic()
     is_whole = _quick_check(ledger, limit_s)
     if not is_whole and not was_clean:
@@ -51,18 +52,17 @@ def is_found_damaged(ledger: Path) -> bool:
     """Whether a connection of its own finds damage in the file, in as long as a start may take."""
     try:
         _quick_check(ledger, AFTER_UNCLEAN_STOP_S)
-    except LedgerDamaged:
-        return True
-    except LedgerUnavailable:
-        return False  # the disk says nothing now: it is asked again when it does
+    except LedgerUnavailable as error:  # else the disk says nothing now: it is asked again when it does
+        return isinstance(error, LedgerDamaged)
     return False
 
 
 def _quick_check(ledger: Path, limit_s: float) -> bool:
     """False where the time was over first. Raises LedgerDamaged."""
+    over = threading.Event()
     with ledger_failures(), closing(_reading(ledger)) as connection:
-        over = threading.Timer(limit_s, connection.interrupt)
-        over.start()
+        limit = threading.Thread(target=_interrupt_every, args=(limit_s, connection, over))
+        limit.start()
         try:
             found = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
         except sqlite3.OperationalError as error:
@@ -70,11 +70,17 @@ def _quick_check(ledger: Path, limit_s: float) -> bool:
                 raise
             return False
         finally:
-            over.cancel()
-            over.join()
+            over.set()
+            limit.join()
     if found != "ok":
         raise LedgerDamaged(DAMAGED)
     return True
+
+
+def _interrupt_every(limit_s: float, connection: sqlite3.Connection, over: threading.Event) -> None:
+    # More than once: SQLite takes no notice of an interrupt that comes just before its statement begins.
+    while not over.wait(limit_s):
+        connection.interrupt()
 
 
 def damage(ledger: Path) -> Iterator[str]:

@@ -82,7 +82,7 @@ class SqlLedger:
         self._collectors.hold(mailbox_ids, now)
         if isinstance(self._collectors, FileLock) and not self._is_looked_at:
             # Once, by the process that is going to write: a damaged file must not be written into.
-            self._database.look_at(was_clean=self._collectors.was_clean)
+            self._database.look_at(self._collectors.ledger, was_clean=self._collectors.was_clean)
             self._is_looked_at = True
 
     def held(self) -> Hold:
@@ -177,9 +177,8 @@ class SqlLedger:
             responses.apply(connection, steps)
 
     def act(self, steps: Sequence[Step], responses: Sequence[ResponseStep], now: datetime) -> None:
-        if steps or responses:
-            with self._writing({step.key.mailbox_id for step in steps}) as connection, faults_of_steps():
-                acts.act(connection, self._collectors, steps, responses, now)
+        with self._writing({step.key.mailbox_id for step in steps}) as connection, faults_of_steps():
+            acts.act(connection, self._collectors, steps, responses, now)
 
     def doubt_owed(self, now: datetime) -> int:
         with self._database.writing() as connection:
