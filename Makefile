@@ -62,7 +62,7 @@ COVERING := tests/stages tests/adapters/test_ledger*.py tests/adapters/test_migr
 
 coverage: $(INSTALLED) ## Branch coverage of lifecycle, stages and ledger, which has to be whole (needs PostgreSQL; some minutes)
 	@rm -f .coverage .coverage.*
-	@$(BIN)/python -m coverage run -m pytest -q $(COVERING) $(ARGS)
+	@$(BIN)/python -m coverage run -m pytest -q --numprocesses auto --dist loadscope $(COVERING) $(ARGS)
 	@$(BIN)/python -m coverage combine --quiet
 	@$(BIN)/python -m coverage report --show-missing --skip-covered --fail-under 100 --include '$(COVERED)'
 

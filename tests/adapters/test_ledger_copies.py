@@ -138,10 +138,15 @@ def fill(file):
             record(ledger, number)
 
 
-def damage_an_index(file):
+def place_of_an_index(file):
     with closing(sqlite3.connect(file)) as connection:
-        root = connection.execute("SELECT rootpage FROM sqlite_master WHERE name = 'message_by_state'").fetchone()[0]
-    overwrite(file, offset=(root - 1) * 4096, length=4096)
+        return (
+            connection.execute("SELECT rootpage FROM sqlite_master WHERE name = 'message_by_state'").fetchone()[0] - 1
+        ) * 4096
+
+
+def damage_an_index(file):
+    overwrite(file, offset=place_of_an_index(file), length=4096)
 
 
 @pytest.mark.parametrize("stop", ["clean", "unclean"])
@@ -173,6 +178,17 @@ def test_damage_that_is_met_while_running_ends_all_use_of_the_file_and_leaves_wo
             ledger.mailbox_state(HERE)
 
     assert file.with_name("ledger.db.lock").read_text()
+
+
+def test_a_wrong_entry_in_a_page_that_can_be_read_is_damage_said_without_what_is_in_it(file):
+    with opened(file) as ledger:
+        record(ledger, 1)
+    place = place_of_an_index(file)
+    content = file.read_bytes()
+    page = content[place : place + 4096].replace(b"received", b"believed")
+    file.write_bytes(content[:place] + page + content[place + 4096 :])
+
+    assert list(damage(file)) == ["row 1 missing from index message_by_state"]
 
 
 def test_a_row_that_names_a_row_which_is_not_there_is_damage(file):
