@@ -263,7 +263,18 @@ def seen(
     return mark_as_seen(config, credentials, identifier, by=by, mailbox_id=mailbox, as_json=json)
 
 
-for verb in (parked, retry, hold, release, abandon, keeping_options.prune, demo, conformance, prove):
+for verb in (
+    parked,
+    retry,
+    hold,
+    release,
+    abandon,
+    keeping_options.prune,
+    keeping_options.mark_output,
+    demo,
+    conformance,
+    prove,
+):
     app.command()(verb)
 app.add_typer(keeping_options.ledger)
 

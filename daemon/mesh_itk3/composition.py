@@ -16,6 +16,7 @@ from mesh_itk3.adapters.ledger import migrate, open_ledger, settle_log
 from mesh_itk3.adapters.letters import LetterFiles
 from mesh_itk3.adapters.mesh_mailbox import MeshMailbox
 from mesh_itk3.adapters.mesh_session import MeshConnection
+from mesh_itk3.adapters.output_marks import OutputMarks
 from mesh_itk3.adapters.patient_register import CsvPatientRegister, RegisterPatients
 from mesh_itk3.adapters.payload_store import DirectoryPayloadStore
 from mesh_itk3.adapters.spool import DirectorySpool
@@ -119,7 +120,7 @@ def build_world(
         routes=registry,
         clock=clock,
         patients=_patients(settings, clock),
-        files=LetterFiles(),
+        files=LetterFiles(OutputMarks(settings.payloads.directory)),
         practices={mailbox_id: _practice(settings, mailbox_id) for mailbox_id in settings.mailboxes},
         caps=Caps(max_bytes=settings.limits.max_message_bytes),
         strictness={name: Strictness(workflow.strictness) for name, workflow in settings.workflows.items()},

@@ -19,11 +19,10 @@ FIELDS: Final[frozenset[str]] = frozenset(
         "mailbox_id", "workflow_id", "mesh_message_id", "message_header_id", "stage", "outcome", "response_code",
         "attempt", "duration_ms",
         # what else may be said
-        "acknowledged", "actor", "bytes", "collected", "count", "days_left", "distribution", "error_at", "error_type",
-        "event_code", "exit_code", "expires_at", "foreign", "handler", "hours_left", "level", "local_id", "pages", "pid",
-        "problem", "reason", "response_mesh_message_id", "retry_in_s", "rule", "schema", "seconds", "state", "status_code",
-        "version",
-        "warnings",
+        "acknowledged", "actor", "bytes", "collected", "count", "days_left", "directory", "distribution", "error_at",
+        "error_type", "event_code", "exit_code", "expires_at", "foreign", "handler", "hours_left", "level", "local_id", "pages",
+        "pid", "problem", "reason", "response_mesh_message_id", "retry_in_s", "rule", "schema", "seconds", "state",
+        "status_code", "version", "warnings",
     }
 )  # fmt: skip
 """Every field that a log line may have (beside `timestamp`, `severity`, `event`, `text`, `logger`)."""
@@ -120,6 +119,12 @@ STORAGE_FAILED = Event(
     "critical",
     "The disk refused a durable write, or too little of it is free; collecting stops and MESH keeps the messages.",
     "See `reason`; free space or repair the disk. All goes on by itself, and `storage.usable` says so.",
+)
+OUTPUT_MARKED = Event(
+    "output.marked",
+    "info",
+    "A directory for letters has got its mark, or its mark is remembered: its first letter, or a person has said so.",
+    "See that `directory` is the right one, and its share mounted: letters are filed there from now on.",
 )
 STORAGE_USABLE = Event("storage.usable", "info", "The disk takes durable writes again; what had waited for it goes on.")
 HANDLER_LOADED = Event("handler.loaded", "info", "A handler was found and takes its workflows.")

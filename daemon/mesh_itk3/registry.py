@@ -85,6 +85,18 @@ class Registry:
         self._response_workflows = frozenset(filter(None, self._declared.values()))
 
     @property
+    def outputs(self) -> dict[Path, tuple[str, ...]]:
+        """The directories that working handlers file letters in, with these handlers' names: as far as their settings call it
+        `output`.
+        """
+        found: dict[Path, tuple[str, ...]] = {}
+        for one in self.all:
+            output = getattr(one.loaded.handler.settings, "output", None) if one.loaded else None
+            if isinstance(output, str | Path):
+                found[Path(output)] = (*found.get(Path(output), ()), one.name)
+        return found
+
+    @property
     def workflows(self) -> frozenset[str]:
         """Every workflow that an installed handler names."""
         return frozenset(self._declared)

@@ -33,6 +33,7 @@ from mesh_itk3.adapters.durable import (
     reason_of,
     storage_failures,
 )
+from mesh_itk3.adapters.output_marks import Directory, OutputMarks
 from mesh_itk3.handler import Folder, Message
 from mesh_itk3.itk3.message_header import FHIR_ID
 from mesh_itk3.ports import StorageFailed
@@ -67,11 +68,14 @@ _GROUP_TOO: Final = _Modes(directory=0o750, file=0o640)
 class LetterFiles:
     """Implements `handler.Writer`. Safe from several threads and processes: a letter being written is locked."""
 
-    def __init__(self) -> None:
+    def __init__(self, marks: OutputMarks | None = None) -> None:
+        """`marks`: by what output directories are known again. None (tests of handlers): whatever stands there is the one."""
+        self._marks = marks
         self._directories = DurableDirectories()
 
     def file(self, output: Path, message: Message, fill: Callable[[Folder], Mapping[str, Any]]) -> Path:
         """As `handler.Writer.file` says. Raises StorageFailed; what `fill` raises passes through and leaves nothing."""
+        known = self._marks.require(output, message.mailbox_id) if self._marks else None
         parent = output / message.received_at.astimezone(UTC).date().isoformat()
         for _ in range(_TRIES):
             name, is_done = _place(parent, message)
@@ -82,7 +86,7 @@ class LetterFiles:
                 return parent / name
             try:
                 _make_day(self._directories, output, parent)
-                _write_letter(output, parent, name, message, fill)
+                _write_letter(output, parent, name, message, fill, known)
             except _PlaceTaken:
                 continue
             return parent / name
@@ -142,10 +146,19 @@ def _modes_of(output: Path) -> _Modes:
     return _GROUP_TOO if is_open else _OWNER_ONLY
 
 
-def _write_letter(output: Path, parent: Path, name: str, message: Message, fill: Callable[[Folder], Mapping[str, Any]]) -> None:
+def _write_letter(
+    output: Path,
+    parent: Path,
+    name: str,
+    message: Message,
+    fill: Callable[[Folder], Mapping[str, Any]],
+    known: Directory | None,
+) -> None:
     modes = _modes_of(output)
     # Not in the day's directory: that one has lost the setgid bit, from which a letter and its files have their group.
     with _locked_aside(_aside_of(output, parent, name)) as (aside, descriptor):
+        if known is not None:
+            known.require_around(descriptor)
         folder = _NewFolder(aside, name, modes)
         try:
             metadata = fill(folder)

@@ -44,11 +44,11 @@ class DirectoryPayloadStore:
 
     def expect(self, mailbox_id: str) -> None:
         """See `PayloadStore.expect`."""
-        self._expected.add(_folder(mailbox_id))
+        self._expected.add(folder_of(mailbox_id))
 
     def new_name(self, mailbox_id: str) -> str:
         """`<mailbox_id>/<YYYY-MM>/<uuid>.bin`; the month (UTC) keeps directories small enough to list."""
-        return f"{_folder(mailbox_id)}/{datetime.now(UTC):%Y-%m}/{uuid.uuid4().hex}{_BODY_SUFFIX}"
+        return f"{folder_of(mailbox_id)}/{datetime.now(UTC):%Y-%m}/{uuid.uuid4().hex}{_BODY_SUFFIX}"
 
     def write(self, name: str, fill: Callable[[BinaryIO], None], headers: MeshHeaders) -> StoredPayload:
         """Sidecar and file, both durable on return; see `PayloadStore.write`."""
@@ -123,7 +123,7 @@ class DirectoryPayloadStore:
     def orphans(self, older_than: datetime, mailbox_id: str) -> Iterable[str]:
         """Also names what a crash left half written, and sidecars whose file is gone."""
         limit = older_than.timestamp()
-        for place in (self._directory / _folder(mailbox_id)).glob("[0-9][0-9][0-9][0-9]-[0-9][0-9]"):
+        for place in (self._directory / folder_of(mailbox_id)).glob("[0-9][0-9][0-9][0-9]-[0-9][0-9]"):
             for file_name, written in _last_written(place).items():
                 name = f"{place.parent.name}/{place.name}/{file_name}"
                 if written < limit and _NAME.fullmatch(name):
@@ -206,7 +206,8 @@ def _decode(text: bytes) -> MeshHeaders:
 _HEADER_FIELDS: Final = tuple(field.name for field in fields(MeshHeaders))
 
 
-def _folder(mailbox_id: str) -> str:
+def folder_of(mailbox_id: str) -> str:
+    """The name of a mailbox's folder in the store."""
     return _MAILBOX_CHARACTERS.sub("_", mailbox_id)[:64] or "_"
 
 

@@ -59,6 +59,7 @@ def _findings(config: Path, credentials: Path | None, *, offline: bool) -> Itera
         yield from _handshakes(settings)
     yield from checks_here.ledger(settings)
     yield from checks_here.payload_directory(settings)
+    yield from checks_here.letters(settings, registry)
     yield from checks_here.room(settings)
     yield from checks_here.register(settings)
 

@@ -9,8 +9,10 @@ from pathlib import Path
 
 from mesh_itk3.adapters.certificate import EXPIRES_SOON
 from mesh_itk3.adapters.disk_space import MIB, free_bytes, problem_of
+from mesh_itk3.adapters.output_marks import Place
 from mesh_itk3.commands.console import counted
 from mesh_itk3.commands.finding import Finding, good, noted, wrong
+from mesh_itk3.commands.letter_places import letter_places
 from mesh_itk3.commands.opened import user_name
 from mesh_itk3.ports import LedgerUnavailable, RegisterUnusable
 from mesh_itk3.registry import Found, Registry
@@ -159,6 +161,22 @@ def room(settings: Settings) -> Iterator[Finding]:
             yield noted(check, f"the file system of {directory} does not say how much is free", "Watch it by other means.")
         else:
             yield good(check, f"{free // MIB} MiB free")
+
+
+def letters(settings: Settings, registry: Registry) -> Iterator[Finding]:
+    """Whether letters may be filed where they are to be."""
+    for each in letter_places(settings, registry):
+        check = f"letters of {', '.join(each.handlers)}"
+        if each.problem:
+            yield wrong(
+                check, f"{each.output}: {each.problem}", "Until then they wait in `accepted`; their senders are not told."
+            )
+            continue
+        place = _place(check, each.output, str(each.output))
+        if place.is_wrong or each.place is Place.KNOWN:
+            yield place
+        else:
+            yield noted(check, f"{each.output} has had no letter yet", "The first one marks it: see that its share is mounted.")
 
 
 def _place(check: str, directory: Path, text: str) -> Finding:

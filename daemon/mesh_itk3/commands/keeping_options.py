@@ -52,6 +52,31 @@ def prune(
     return prune_now(config, credentials, dry_run=dry_run, as_json=json)
 
 
+def mark_output(
+    directory: Annotated[Path, typer.Argument(metavar="DIRECTORY", help="A handler's `output`, as the configuration has it.")],
+    *,
+    by: Annotated[str, typer.Option("--by", metavar="WHO", help="Who says so: a name, which the log keeps.")],
+    config: Config = DEFAULT_CONFIG,
+    credentials: Credentials = None,
+    json: Json = False,
+) -> int:
+    """Say that a directory for letters is the right one as it is.
+
+    Letters are filed only in a directory with its mark, a small file in it: an empty mount point has none. Where `status` says
+    that the mark is missing, mount the share; only if the directory was emptied or made anew on purpose, say so with this. It
+    gets a new mark, and what else its path has meant is forgotten. Letters that wait are filed within a minute.
+
+    \b
+    Example:
+      mesh-itk3 mark-output /srv/letters --by "Jo Smith"
+
+    Exits 2, changing nothing, if it is no directory, or no handler files letters there.
+    """
+    from mesh_itk3.commands import mark_output as command
+
+    return command.mark_output(config, credentials, directory, by=by, as_json=json)
+
+
 @ledger.command()
 def check(
     *,

@@ -12,6 +12,7 @@ from mesh_itk3 import __version__
 from mesh_itk3.adapters.disk_space import free_bytes, problem_of
 from mesh_itk3.adapters.ledger import schema_revision
 from mesh_itk3.commands.console import Exit, counted, instant, print_json, print_table, say, shown
+from mesh_itk3.commands.letter_places import LetterPlace, letter_places
 from mesh_itk3.commands.one_message import MOST_LISTED
 from mesh_itk3.commands.opened import existing_ledger, read_settings
 from mesh_itk3.commands.owed import UNFINISHED, is_unfinished, unfinished_since
@@ -48,7 +49,10 @@ def overall(settings: Settings, registry: Registry, ledger: Ledger, now: datetim
         "version": __version__,
         "at": instant(now),
         "mailboxes": [_mailbox(settings, ledger.mailbox_state(one), overview) for one in settings.mailboxes],
-        "storage": [_storage(settings, name, place) for name, place in settings.kept_in.items()],
+        "storage": [
+            *(_storage(settings, name, place) for name, place in settings.kept_in.items()),
+            *(_letters(each) for each in letter_places(settings, registry)),
+        ],
         "messages": _totals(overview.messages),
         "responses": _totals(overview.responses),
         **{state.value: _waiting(overview, state, now) for state in NEEDS_A_PERSON},
@@ -88,6 +92,14 @@ def _storage(settings: Settings, name: str, directory: Path) -> dict[str, Any]:
         free = None
     problem = problem_of(directory, settings.limits.free_bytes_min)
     return {"kept": name, "directory": str(directory), "free_bytes": free, "problem": problem}
+
+
+def _letters(each: LetterPlace) -> dict[str, Any]:
+    try:
+        free = free_bytes(each.output)
+    except StorageFailed:
+        free = None
+    return {"kept": "letters", "directory": str(each.output), "free_bytes": free, "problem": each.problem}
 
 
 def _is_unavailable(state: MailboxState) -> bool:

@@ -1,0 +1,212 @@
+"""A directory for letters is known again by its mark; the empty mount point of a share that is away has none."""
+
+from __future__ import annotations
+
+import shutil
+import stat
+import threading
+
+import pytest
+
+from mesh_itk3.adapters.letters import LetterFiles
+from mesh_itk3.adapters.output_marks import MARK, REMEMBERED, OutputMarks, Place
+from mesh_itk3.ports import StorageFailed
+from support.letters_builder import a_message
+from support.stage_world import captured
+
+MAILBOX = a_message().mailbox_id
+
+
+@pytest.fixture
+def payloads(tmp_path):
+    """A payload store that has had a message of the mailbox."""
+    directory = tmp_path / "payloads"
+    (directory / MAILBOX).mkdir(parents=True)
+    return directory
+
+
+@pytest.fixture
+def files(payloads):
+    return LetterFiles(OutputMarks(payloads))
+
+
+def file(files, output, mesh_message_id="one"):
+    return files.file(output, a_message(mesh_message_id=mesh_message_id), lambda folder: {})
+
+
+def put_away(output):
+    """The share is away, and its mount point is empty. Gives what puts it back."""
+    away = output.with_name("away")
+    output.rename(away)
+    output.mkdir()
+
+    def put_back():
+        shutil.rmtree(output)
+        away.rename(output)
+
+    return put_back
+
+
+def test_the_first_letter_marks_its_directory_and_that_is_said(tmp_path, files):
+    said = captured()
+    file(files, tmp_path / "letters")
+    file(files, tmp_path / "letters", "two")
+    assert (tmp_path / "letters" / MARK).read_text().startswith("mesh-itk3 letters ")
+    assert [line["directory"] for line in said if line["event"] == "output.marked"] == [str(tmp_path / "letters")]
+
+
+@pytest.mark.parametrize("is_restarted", [False, True], ids=["running", "restarted"])
+def test_nothing_is_filed_where_the_mark_is_missing_and_all_goes_on_when_the_share_is_back(
+    tmp_path, payloads, files, is_restarted
+):
+    output = tmp_path / "letters"
+    file(files, output)
+    put_back = put_away(output)
+    files = LetterFiles(OutputMarks(payloads)) if is_restarted else files
+    for _ in range(2):
+        with pytest.raises(StorageFailed, match=f"mark-output {output}"):
+            file(files, output, "two")
+    assert list(output.iterdir()) == []
+    put_back()
+    assert file(files, output, "two").exists()
+
+
+def test_a_mount_point_that_is_gone_is_not_made_again(tmp_path, files):
+    output = tmp_path / "letters"
+    file(files, output)
+    output.rename(tmp_path / "away")
+    with pytest.raises(StorageFailed, match="is not there"):
+        file(files, output, "two")
+    assert not output.exists()
+
+
+def test_the_share_of_another_is_refused_although_it_has_a_mark(tmp_path, payloads, files):
+    output, other = tmp_path / "letters", tmp_path / "others"
+    file(files, output)
+    file(files, other)
+    output.rename(tmp_path / "away")
+    other.rename(output)
+    with pytest.raises(StorageFailed, match="of another directory"):
+        file(files, output, "two")
+    assert OutputMarks(payloads).look(output) is Place.OTHER
+
+
+def test_another_output_in_the_configuration_is_a_new_directory(tmp_path, files):
+    file(files, tmp_path / "letters")
+    assert file(files, tmp_path / "elsewhere", "two").exists()
+    assert file(files, tmp_path / "letters", "three").exists()
+
+
+def test_several_practices_may_share_a_directory_and_its_mark(tmp_path, files):
+    output, theirs = tmp_path / "letters", tmp_path / "theirs"
+    (theirs / MAILBOX).mkdir(parents=True)
+    file(files, output)
+    mark = (output / MARK).read_bytes()
+    file(LetterFiles(OutputMarks(theirs)), output, "two")
+    file(files, output, "three")
+    assert (output / MARK).read_bytes() == mark
+
+
+def test_nothing_counts_as_new_while_the_memory_is_away_with_the_payload_store(tmp_path, payloads, files):
+    output = tmp_path / "letters"
+    file(files, output)
+    put_away(output)
+    payloads.rename(tmp_path / "payloads elsewhere")
+    payloads.mkdir()
+    with pytest.raises(StorageFailed, match="payload store"):
+        file(files, output, "two")
+    assert list(output.iterdir()) == []
+
+
+class GoesAwayAfterTheLook(OutputMarks):
+    """The share is unmounted as soon as its mark has been seen."""
+
+    def require(self, output, mailbox_id):
+        directory = super().require(output, mailbox_id)
+        put_away(output)
+        return directory
+
+
+def test_a_share_that_goes_away_after_its_mark_was_seen_gets_no_letter_and_neither_does_its_mount_point(tmp_path, payloads):
+    output = tmp_path / "letters"
+    with pytest.raises(StorageFailed, match="changed while"):
+        file(LetterFiles(GoesAwayAfterTheLook(payloads)), output)
+    assert [path for path in output.rglob("*") if path.is_file()] == []
+
+
+@pytest.mark.parametrize("damaged", [b"", b"something else", b"mesh-itk3 letters 12\n"], ids=["empty", "other text", "short"])
+def test_a_mark_that_cannot_be_read_is_nobodys(tmp_path, files, damaged):
+    output = tmp_path / "letters"
+    file(files, output)
+    (output / MARK).write_bytes(damaged)
+    with pytest.raises(StorageFailed, match="of another directory"):
+        file(files, output, "two")
+
+
+def test_a_mark_that_a_windows_editor_has_saved_is_still_the_same(tmp_path, files):
+    output = tmp_path / "letters"
+    file(files, output)
+    (output / MARK).write_bytes((output / MARK).read_bytes().replace(b"\n", b"\r\n"))
+    assert file(files, output, "two").exists()
+
+
+@pytest.mark.parametrize(("of_directory", "of_mark"), [(0o700, 0o600), (0o750, 0o640)], ids=["ours alone", "a group's too"])
+def test_who_may_read_the_letters_may_read_the_mark(tmp_path, files, of_directory, of_mark):
+    output = tmp_path / "letters"
+    output.mkdir()
+    output.chmod(of_directory)
+    file(files, output)
+    assert stat.S_IMODE((output / MARK).stat().st_mode) == of_mark
+
+
+# ---------------------------------------------------------------------------------------------- a person says so
+
+
+def test_a_directory_that_a_person_has_said_is_right_takes_letters_again(tmp_path, payloads, files):
+    output = tmp_path / "letters"
+    file(files, output)
+    put_away(output)
+    OutputMarks(payloads).mark(output)
+    assert file(files, output, "two").exists()
+
+
+def test_what_the_path_meant_before_a_person_said_so_is_refused_from_then_on(tmp_path, payloads, files):
+    """A mount point that was taken for the share by mistake, and is mended, must not be taken for it again."""
+    output = tmp_path / "letters"
+    file(files, output)
+    put_back = put_away(output)
+    OutputMarks(payloads).mark(output)
+    put_back()
+    assert OutputMarks(payloads).look(output) is Place.OTHER
+    OutputMarks(payloads).mark(output)
+    put_away(output)
+    assert OutputMarks(payloads).look(output) is Place.UNMARKED
+
+
+# ---------------------------------------------------------------------------------------------- a crash, two at once
+
+
+def test_a_mark_without_its_memory_is_that_of_a_process_that_died_between_and_is_taken_over(tmp_path, payloads, files):
+    output = tmp_path / "letters"
+    file(files, output)
+    shutil.rmtree(payloads / REMEMBERED)
+    mark = (output / MARK).read_bytes()
+    assert file(files, output, "two").exists()
+    assert (output / MARK).read_bytes() == mark
+
+
+def test_two_that_mark_a_directory_at_once_both_know_it_afterwards(tmp_path, payloads):
+    for turn in range(20):
+        output, begin = tmp_path / f"letters{turn}", threading.Barrier(2)
+        output.mkdir()
+
+        def one(output=output, begin=begin):
+            begin.wait()
+            OutputMarks(payloads)._begin(output)
+
+        threads = [threading.Thread(target=one) for _ in range(2)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert OutputMarks(payloads).look(output) is Place.KNOWN
