@@ -12,6 +12,7 @@ from mesh_itk3.adapters.durable import DurableDirectories
 from mesh_itk3.adapters.ledger import migrate
 from mesh_itk3.adapters.ledger.engine import create_sqlite_file
 from mesh_itk3.adapters.letters import LetterFiles
+from mesh_itk3.adapters.output_marks import MARK, REMEMBERED, OutputMarks
 from mesh_itk3.adapters.payload_store import DirectoryPayloadStore
 from mesh_itk3.adapters.spool import DirectorySpool
 from mesh_itk3.ports import LedgerUnavailable, StorageFailed
@@ -35,7 +36,7 @@ def fill_letter(folder):
 
 def one_letter(path: str) -> str:
     """`<root>/<day>/<letter>`: a letter appears at once."""
-    return "/".join(path.split("/")[:4])
+    return "/".join(path.split("/")[:4]) if path.startswith("state/letters/") else path
 
 
 # ------------------------------------------------------------------------------------------------ what is promised when
@@ -65,6 +66,16 @@ def file_letter(root, *, deaf_to=None, prepare=lambda: None):
     return cuts
 
 
+def file_first_letter(root, *, deaf_to=None):
+    """The one with which its directory gets its mark."""
+    cuts = PowerCuts(root, deaf_to=deaf_to, unit_of=one_letter)
+    attempt = file_first(root)
+    with cuts.recording():
+        attempt()
+        cuts.promise()
+    return cuts
+
+
 def spool_message(root, *, deaf_to=None):
     cuts = PowerCuts(root, deaf_to=deaf_to)
     with cuts.recording():
@@ -82,7 +93,13 @@ def make_ledger(root, *, deaf_to=None):
     return cuts
 
 
-WRITERS = {"payloads": keep_payloads, "letter": file_letter, "spool": spool_message, "ledger file": make_ledger}
+WRITERS = {
+    "payloads": keep_payloads,
+    "letter": file_letter,
+    "first letter": file_first_letter,
+    "spool": spool_message,
+    "ledger file": make_ledger,
+}
 
 
 @pytest.mark.parametrize("writer", WRITERS)
@@ -91,6 +108,18 @@ def test_what_was_promised_survives_every_power_cut_and_nothing_is_ever_half_the
 
     assert cuts.wrong == []
     assert cuts.looked_at > 20
+
+
+def test_a_letter_is_never_there_without_its_directorys_mark_nor_the_memory_of_a_mark_without_it(tmp_path):
+    """A letter without its mark would stand in a directory that is then refused; a memory without its mark refuses them all."""
+    trees = file_first_letter(tmp_path / "disk")._seen_cuts.values()
+    marks = [any(Path(path).name == MARK for path in tree) for tree in trees]
+    memories = [any(f"/{REMEMBERED}/" in path for path in tree) for tree in trees]
+    letters = [any(path.endswith("metadata.json") for path in tree) for tree in trees]
+    assert all(mark or not memory for mark, memory in zip(marks, memories, strict=True))
+    assert all(memory or not letter for memory, letter in zip(memories, letters, strict=True))
+    assert any(mark and not memory for mark, memory in zip(marks, memories, strict=True))
+    assert any(memory and not letter for memory, letter in zip(memories, letters, strict=True))
 
 
 def test_when_the_row_is_committed_the_payload_is_durable_and_when_mesh_forgets_it_so_is_the_spool(tmp_path):
@@ -204,6 +233,18 @@ def file_one(root):
     return lambda: files.file(root / "state" / "letters", message, fill_letter)
 
 
+def file_first(root):
+    """Its payload has been kept: the memory of marks stands beside it."""
+    directory, letter = root / "state" / "payloads", a_message()
+    store, files, headers = DirectoryPayloadStore(directory), LetterFiles(OutputMarks(directory)), a_mesh_message(BODY).headers
+
+    def attempt():
+        store.write(store.new_name(letter.mailbox_id), lambda file: file.write(BODY) and None, headers)
+        files.file(root / "state" / "letters", letter, fill_letter)
+
+    return attempt
+
+
 def spool_one(root):
     spool, headers = DirectorySpool(root / "state" / "spool"), a_mesh_message(BODY).headers
     return lambda: spool.spool(headers, lambda file: file.write(BODY) and None)
@@ -213,7 +254,9 @@ def make_one_ledger(root):
     return lambda: create_sqlite_file(root / "state" / "of" / "ledger.db")
 
 
-@pytest.mark.parametrize("writer", [keep_one, file_one, spool_one, make_one_ledger], ids=lambda writer: writer.__name__)
+@pytest.mark.parametrize(
+    "writer", [keep_one, file_one, file_first, spool_one, make_one_ledger], ids=lambda writer: writer.__name__
+)
 def test_whichever_fsync_fails_the_next_attempt_writes_anew_and_does_not_ask_the_disk_twice(tmp_path, writer):
     """Until a run has no such fsync: then all have had their turn."""
     for nth in range(1, 100):
