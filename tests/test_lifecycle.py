@@ -71,9 +71,15 @@ def test_what_a_stage_can_park_can_be_retried():
     }
 
 
-def test_nothing_but_an_operator_leads_out_of_parked():
+def test_nothing_but_an_operator_leads_out_of_parked_or_bytes_that_are_found():
     assert {move for state, move in TRANSITIONS if state is State.PARKED} == {Move.ABANDON}
-    assert {move for _, move in WAYS_BACK} == {Move.RETRY, Move.RELEASE}
+    assert {move for _, move in WAYS_BACK} == {Move.RETRY, Move.RELEASE, Move.FIND_BYTES}
+
+
+def test_what_is_parked_for_its_bytes_goes_on_wherever_a_stage_can_park_it():
+    assert {state for state, move in TRANSITIONS if move is Move.PARK} == {
+        state for state, move in WAYS_BACK if move is Move.FIND_BYTES
+    }
 
 
 @pytest.mark.parametrize("state", sorted(FINAL))

@@ -56,6 +56,8 @@ class Move(StrEnum):
     """An operator lets it be tried again from where it was parked."""
     ABANDON = "abandon"
     """An operator ends it."""
+    FIND_BYTES = "find_bytes"
+    """Its bytes, for want of which it was parked, are here again: MESH had not let go of them, or a restore has found them."""
 
 
 TRANSITIONS: Final[dict[tuple[State, Move], State]] = {
@@ -83,9 +85,11 @@ WAYS_BACK: Final[dict[tuple[State, Move], State]] = {
     (State.RECEIVED, Move.RELEASE): State.RECEIVED,
     (State.ACCEPTED, Move.RELEASE): State.ACCEPTED,
     (State.AWAITING_DECISION, Move.RELEASE): State.AWAITING_DECISION,
+    (State.RECEIVED, Move.FIND_BYTES): State.RECEIVED,
+    (State.ACCEPTED, Move.FIND_BYTES): State.ACCEPTED,
 }
 """What leads out of `parked`, by the state that a message was parked from: always back there. A decision that waits is only
-ever held, so that it is released and never retried.
+ever held, so that it is released and never retried. Whatever waits for more than its bytes waits for a person.
 """
 
 

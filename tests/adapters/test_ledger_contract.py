@@ -106,6 +106,32 @@ def test_a_lost_payload_is_replaced(ledger):
         ledger.replace_payload(key(9), a_payload(9), an_entry())
 
 
+@pytest.mark.parametrize("was", [State.RECEIVED, State.ACCEPTED])
+@pytest.mark.parametrize("is_parked", [True, False], ids=["parked", "waiting"])
+def test_what_stands_for_want_of_its_payload_goes_on_where_it_was_when_that_is_replaced(ledger, was, is_parked):
+    record(ledger, 1)
+    parked = {"reason": "payload_missing", "attempts": 3, "parked_from": was if is_parked else None, "due_at": later(hours=1)}
+    if was is State.ACCEPTED:
+        ledger.apply([a_step(1, State.RECEIVED, was)])
+    ledger.apply([a_step(1, was, State.PARKED if is_parked else was, **parked)])
+
+    ledger.replace_payload(key(), a_payload(7), an_entry("downloaded_again"))
+
+    found = ledger.get(key())
+    assert (found.state, found.reason, found.attempts, found.parked_from, found.due_at) == (was, None, 0, None, None)
+    assert [each.key for each in ledger.claim(was, [Kind.MESSAGE], [HERE], later(), 5)] == [key()]
+
+
+@pytest.mark.parametrize("reason", ["held_by_person", "handler_failed"])
+def test_what_a_person_has_to_act_on_stays_parked_when_its_payload_is_replaced(ledger, reason):
+    record(ledger, 1)
+    ledger.apply([a_step(1, State.RECEIVED, State.PARKED, reason=reason, parked_from=State.RECEIVED)])
+
+    ledger.replace_payload(key(), a_payload(7), an_entry("downloaded_again"))
+
+    assert (ledger.get(key()).state, ledger.get(key()).reason) == (State.PARKED, reason)
+
+
 def test_acknowledged_messages_say_when(ledger):
     record(ledger, 1, 2, 3)
 

@@ -42,6 +42,8 @@ class Arrivals(Protocol):
         """As `record_received`, all in one transaction or none. For messages of one mailbox."""
 
     def replace_payload(self, key: MessageKey, payload: StoredPayload, entry: Entry) -> None:
-        """A redelivery whose file had been lost was downloaded again (design rule 3)."""
+        """A redelivery whose file had been lost was downloaded again (design rule 3). What waits, or was parked, for want of
+        it alone goes on where it was, its attempts uncounted, in the same transaction.
+        """
 
     def record_acknowledged(self, keys: Sequence[MessageKey], at: datetime) -> None: ...

@@ -35,6 +35,8 @@ from mesh_itk3.stages.world import World
 
 WAIT_FOR_DISK = timedelta(minutes=1)
 WAIT_FOR_HANDLER = timedelta(minutes=1)
+WAIT_FOR_POLL = timedelta(minutes=6)
+"""A little longer than MESH asks for between two polls: each of the three attempts has had one before it."""
 COMMIT_EVERY_S = 0.05
 """What is finished is committed at least this often: its answers go out while the next are worked on. Measured: a longer time
 lets those who send run dry, a shorter one costs commits."""
@@ -110,7 +112,9 @@ def _safely(world: World, stage: str, record: MessageRecord, work: Callable[[Mes
     except (LedgerUnavailable, LeaseLost):
         raise  # not this message's fault: nothing is counted
     except PayloadMissing as error:
-        outcome = failed_attempt(world, record, stage, Reason.PAYLOAD_MISSING, error)
+        # MESH may still have it: then the next poll brings the bytes again, and nobody need be called.
+        at_least = timedelta() if record.acknowledged_at else WAIT_FOR_POLL
+        outcome = failed_attempt(world, record, stage, Reason.PAYLOAD_MISSING, error, at_least=at_least)
     except StorageFailed as error:
         world.refusals.refused(record.key, error, {**ids(record), "stage": stage}, world.clock.monotonic())
         return later(world, record, stage, Reason.STORAGE_FAILED, WAIT_FOR_DISK, attempts=record.attempts)
@@ -169,7 +173,13 @@ def _commit_messages(world: World, stage: str, records: Sequence[MessageRecord],
 
 
 def failed_attempt(
-    world: World, record: MessageRecord, stage: str, reason: Reason, error: BaseException | None
+    world: World,
+    record: MessageRecord,
+    stage: str,
+    reason: Reason,
+    error: BaseException | None,
+    *,
+    at_least: timedelta = timedelta(),
 ) -> Outcome[Step]:
     """An attempt that failed: again later, or parked (design rule 8). The error's text is not logged: it may quote the
     message.
@@ -182,7 +192,7 @@ def failed_attempt(
     if isinstance(after, Park):
         parked = park(world, record, stage, reason, attempts=attempts)
         return Outcome(parked.step, (failed, *parked.said))
-    put_off = later(world, record, stage, reason, after.at - now, attempts=attempts, outcome="failed")
+    put_off = later(world, record, stage, reason, max(after.at - now, at_least), attempts=attempts, outcome="failed")
     return Outcome(put_off.step, (failed,))
 
 

@@ -203,21 +203,25 @@ def _redelivered(c: Collector, walk: Walk, record: MessageRecord) -> str:
     if record.state is State.FOREIGN and record.reason != Reason.FOREIGN_SPOOLED:
         c.left[record.key.mesh_message_id] = record.workflow_id
         return "left"
+    is_lost = record.payload is not None and not c.payloads.is_whole(record.payload.name, record.payload.bytes)
+    if is_lost:
+        _download_again(c, record)
     if is_held_for_correlate(c, record.kind) and record.state is not State.CORRELATED:
         return "held"
-    if record.payload is not None and not c.payloads.is_whole(record.payload.name, record.payload.bytes):
-        _download_again(c, record)
     acknowledge(c, walk, record.key)
-    return "redelivered"
+    return "downloaded_again" if is_lost else "redelivered"
 
 
 def _download_again(c: Collector, record: MessageRecord) -> None:
-    """Its file is lost: acknowledging now would lose the message, so the bytes come first (design rule 3)."""
+    """Its file is lost: acknowledging now would lose the message, so the bytes come first (design rule 3). Parked for want of
+    it, it goes on: what MESH still has needs no person.
+    """
     with closing(c.mailbox.open(record.key.mesh_message_id)) as download:
         name = c.payloads.new_name(record.key.mailbox_id)
         payload = c.payloads.write(name, beating(c.progress, download), download.headers)
     entry = Entry(at=c.clock.now(), stage=STAGE, outcome="downloaded_again")
     c.ledger.replace_payload(record.key, payload, entry)
+    c.collected()
 
 
 def _open(

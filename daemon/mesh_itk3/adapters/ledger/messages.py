@@ -14,6 +14,7 @@ from sqlalchemy import (
     Connection,
     Subquery,
     bindparam,
+    case,
     insert,
     literal_column,
     select,
@@ -26,8 +27,9 @@ from mesh_itk3.adapters.ledger import rows
 from mesh_itk3.adapters.ledger.followers import park_what_comes_after_refusal
 from mesh_itk3.adapters.ledger.prepared import Prepared
 from mesh_itk3.adapters.ledger.schema import ACCEPTED, document_key, id_key, message, message_event, response, response_body
-from mesh_itk3.lifecycle import State
+from mesh_itk3.lifecycle import WAYS_BACK, Move, State
 from mesh_itk3.ports import Entry, LedgerConflict, MessageKey, MessageRecord, Received, Step, StoredPayload
+from mesh_itk3.reasons import Reason
 
 IDS_AT_ONCE: Final = 500
 """In one IN list; SQLite takes 32,766 parameters, a plan stays good with far fewer."""
@@ -61,6 +63,24 @@ is_this_message: Final = (message.c.mesh_message_id == bindparam("b_mesh_message
 )
 
 
+_STANDS_AT: Final = case(
+    (message.c.state != State.PARKED.value, message.c.state),
+    (message.c.parked_from.is_not(None), message.c.parked_from),
+    (message.c.accepted_at.is_not(None), State.ACCEPTED.value),
+    else_=State.RECEIVED.value,
+)
+_GO_ON_WITH_BYTES: Final = (
+    update(message)
+    .where(
+        is_this_message,
+        message.c.reason == Reason.PAYLOAD_MISSING.value,
+        _STANDS_AT.in_([old.value for old, move in WAYS_BACK if move is Move.FIND_BYTES]),
+    )
+    .values(state=_STANDS_AT, parked_from=None, reason=None, attempts=0, due_at=None)
+)
+"""What waits or is parked for want of its bytes goes on at once where it was, as if they had never been missing."""
+
+
 def this_message(key: MessageKey) -> dict[str, Any]:
     """The parameters that name one message in this module's statements."""
     return {"b_mesh_message_id": key.mesh_message_id, "b_mailbox_id": key.mailbox_id}
@@ -86,6 +106,7 @@ def replace_payload(connection: Connection, key: MessageKey, payload: StoredPayl
     statement = update(message).where(is_this_message).values(rows.payload_values(payload) | {"payload_pruned_at": None})
     if connection.execute(statement, this_message(key)).rowcount != 1:
         raise LedgerConflict("this message is not in the ledger")
+    connection.execute(_GO_ON_WITH_BYTES, this_message(key))
     add_entries(connection, [(key, entry)])
 
 
