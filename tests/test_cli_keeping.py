@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import sqlite3
 from contextlib import closing
-from datetime import timedelta
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
@@ -23,7 +24,13 @@ def place(tmp_path):
     place = Place(tmp_path)
     place.configure(retention={"completed_payloads_days": 30})
     place.make_ledger()
+    mesh_answered(place, datetime.now(UTC))
     return place
+
+
+def mesh_answered(place, at):
+    with place.ledger() as ledger:
+        ledger.record_mailbox_state(replace(ledger.mailbox_state(MAILBOX), last_success_at=at))
 
 
 def change(file, *statements):
@@ -76,6 +83,21 @@ def test_prune_shows_what_would_go_then_removes_it_and_everything_says_so(place)
     assert (message["payload"], message["bytes"], message["sha256"]) == (None, len(BYTES), stored.sha256)
     assert message["payload_pruned_at"]
     assert place.json("ledger", "check")["ok"], "what is pruned is not missed"
+
+
+@pytest.mark.parametrize("ago", [timedelta(days=3), timedelta(days=3 * 365), None], ids=["days", "years", "never"])
+def test_where_mesh_does_not_vouch_for_the_clock_prune_removes_nothing_unless_a_person_does(place, ago):
+    _, stored = a_filed_letter(place, "OLD")
+    mesh_answered(place, ago and datetime.now(UTC) - ago)
+
+    assert place.json("prune", "--dry-run")["pruned"]
+    refused = place.run("prune")
+    assert (refused.returncode, is_one_line(refused.stderr)) == (2, True)
+    assert "prune --by-clock" in refused.stderr
+    assert payloads(place).is_whole(stored.name, stored.bytes)
+
+    assert place.run("prune", "--by-clock").returncode == 0
+    assert not payloads(place).is_whole(stored.name, stored.bytes)
 
 
 def test_without_retention_nothing_goes_and_prune_says_why(place):

@@ -18,7 +18,7 @@ from support.fake_mailbox import FakeMailbox, a_mesh_message
 from support.ledger_rows import a_message as a_received
 from support.ledger_rows import an_entry
 from support.sandbox import PRACTICE
-from support.stage_world import captured
+from support.stage_world import HOSPITAL, captured
 
 
 @pytest.fixture
@@ -197,10 +197,42 @@ def test_once_decides_what_is_due_sends_it_and_asks_what_became_of_the_last(unde
     assert (len(mailbox.sent), len(mailbox.verbs("track"))) == (2, 2)
 
 
+def test_a_clock_that_is_years_ahead_prunes_nothing_and_that_is_said_once(tmp_path):
+    """MESH refuses requests whose time is more than two hours off, as `ClockSkew` of the fault matrix does."""
+    hospital = FakeMailbox(mailbox_id=HOSPITAL)
+    mailbox = FakeMailbox([a_mesh_message(a_message("ITK003D"))], delivers_to={HOSPITAL: hospital}, error=CredentialsRejected())
+    daemon = a_composed_daemon(tmp_path, mailbox, extra="[retention]\ncompleted_payloads_days = 30\nresponse_bytes_days = 30")
+    daemon.collect(PRACTICE)
+    daemon.interpret()
+    daemon.dispatch()
+    assert daemon.respond(PRACTICE) == 2
+    for mesh_message_id in next(hospital.pages()):
+        hospital.acknowledge(mesh_message_id)
+    daemon.clock.advance(hours=2)
+    daemon.track(PRACTICE)
+    said = captured()
+
+    daemon.clock.advance(days=3 * 365)
+    mailbox.fails_on = "pages"
+    for _ in range(3):
+        daemon.collect(PRACTICE)
+        daemon.prune()
+        daemon.clock.advance(hours=1)
+    assert [line["event"] for line in said if line["event"].startswith("retention")] == ["retention.held_back"]
+
+    # The years have really passed: MESH answers, and what is old goes.
+    mailbox.heal()
+    daemon.collect(PRACTICE)
+    daemon.prune()
+    assert sorted(line["outcome"] for line in said if line["event"] == "retention.pruned") == ["payloads", "response_bytes"]
+    daemon.close()
+
+
 def test_old_lines_that_stay_do_not_keep_pruning_from_those_behind_them(tmp_path):
     daemon = a_composed_daemon(tmp_path, FakeMailbox([]), extra="[retention]\nevents_days = 90")
     unfinished = [(a_received(number, PRACTICE), an_entry()) for number in range(1, ROWS_AT_ONCE + 2)]
     daemon.ledger.record_all_received(unfinished)
+    daemon.collect(PRACTICE)
     daemon.stopping.set()  # each run ends after its first step, as if that had taken its time
 
     daemon.prune()

@@ -18,6 +18,7 @@ from mesh_itk3.lifecycle import State
 from mesh_itk3.ports import Clock, Ledger, Mailbox, PayloadStore
 from mesh_itk3.reasons import Reason
 from mesh_itk3.registry import Registry
+from mesh_itk3.retention import counts_from, is_held_back
 from mesh_itk3.scheduler import Bell, Complaints, Job, Progress, tick_s, until
 from mesh_itk3.settings import Settings
 from mesh_itk3.stages.attempt import ids
@@ -44,6 +45,7 @@ LOOK_FOR_POLL_S: Final = 5.0
 TRACK_S: Final = 600.0
 DUTIES_S: Final = 60.0
 """How often one looks what is due about decisions and responses that wait: deadlines are hours, not seconds."""
+SAID_AT_LOOK: Final = 2
 ORPHANS_OLDER_THAN: Final = timedelta(hours=24)
 SENDING_AT_ONCE: Final = 4
 """Responses of one mailbox sent at the same time; measured likewise."""
@@ -82,6 +84,8 @@ class Daemon:
     """Whether MESH is asked for a mailbox now, or left in peace."""
     events_after: int = 0
     """Where `prune` goes on in the timelines: from the beginning each time, it would only ever see the old lines that stay."""
+    held_back: int = 0
+    """How often in a row `prune` has found the clock past what MESH vouches for."""
 
     @property
     def mailbox_ids(self) -> tuple[str, ...]:
@@ -185,7 +189,10 @@ class Daemon:
     def prune(self) -> None:
         """Removes some of what the configured retention lets go of; the rest at the next run. Raises LeaseLost."""
         now, began = self.clock.now(), self.clock.monotonic()
-        gone = expired(self.settings.retention.rules, now)
+        counted_from = self._vouched_for(now)
+        if counted_from is None:
+            return
+        gone = expired(self.settings.retention.rules, counted_from)
         count: Counter[str] = Counter()
         freed: Counter[str] = Counter()
         for step in prune(self.ledger, self.payloads, gone, self.mailbox_ids, now, events_after=self.events_after):
@@ -199,6 +206,17 @@ class Daemon:
         for kind, number in count.items():
             if number:
                 events.emit(events.RETENTION_PRUNED, outcome=kind, count=number, bytes=freed[kind] or None)
+
+    def _vouched_for(self, now: datetime) -> datetime | None:
+        """What retention counts from. Said once where that is long ago, and not at a first look: after a long stop the first
+        poll may yet come.
+        """
+        counted_from = counts_from(now, [self.ledger.mailbox_state(each).last_success_at for each in self.mailbox_ids])
+        is_behind = is_held_back(now, counted_from) and self.settings.retention.rules.is_anything_pruned
+        self.held_back = self.held_back + 1 if is_behind else 0
+        if counted_from is not None and self.held_back == SAID_AT_LOOK:
+            events.emit(events.RETENTION_HELD_BACK, seconds=round((now - counted_from).total_seconds()))
+        return counted_from
 
     def look_at_certificate(self) -> None:
         """Says daily that the client certificate runs out soon, while there is time to order another."""

@@ -152,6 +152,13 @@ PAYLOADS_SWEPT = Event("payloads.swept", "info", "Payload files that a crash had
 RETENTION_PRUNED = Event(
     "retention.pruned", "info", "What `[retention]` lets go of was removed: payloads, bytes of responses or timeline entries."
 )
+RETENTION_HELD_BACK = Event(
+    "retention.held_back",
+    "warning",
+    "This machine's clock is days past the last time that MESH has answered: `[retention]` counts from that time.",
+    "See that the machine keeps time (`timedatectl`), and why MESH does not answer. If the clock is right, `mesh-itk3 prune"
+    " --dry-run` shows what would go by it, and `mesh-itk3 prune --by-clock` removes it.",
+)
 PAYLOADS_UNEXPLAINED = Event(
     "payloads.unexplained",
     "warning",

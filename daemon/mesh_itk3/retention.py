@@ -6,7 +6,7 @@ redeliveries are recognised by them. What is unanswered, owed, on its way, parke
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Final
@@ -29,6 +29,24 @@ Before that it may come again, or be reported on.
 """
 SHORTEST_EVENTS_DAYS: Final = 90
 """A guess: how long somebody may ask what became of a letter, and be answered from the timeline."""
+HELD_BACK_AFTER: Final = timedelta(days=2)
+"""MESH is asked daily at least: if it has not answered for longer, it is away or this machine's clock is wrong."""
+
+
+def counts_from(now: datetime, answered_at: Iterable[datetime | None]) -> datetime | None:
+    """The time by which things are old: `now`, but never later than MESH has last answered one of these mailboxes (UTC, by this
+    machine's clock; None: never). None: it has answered none, and nothing is old.
+
+    A clock that is years ahead would make everything old at once. MESH vouches for it: it refuses requests whose time is more
+    than two hours off (MESH API, Authorization header), so that what it answers was asked at the right time.
+    """
+    latest = max(filter(None, answered_at), default=None)
+    return None if latest is None else min(now, latest)
+
+
+def is_held_back(now: datetime, counted_from: datetime | None) -> bool:
+    """Whether the clock has left behind what MESH vouches for: by so much that somebody should know."""
+    return counted_from is not None and now - counted_from > HELD_BACK_AFTER
 
 
 @dataclass(frozen=True, slots=True)

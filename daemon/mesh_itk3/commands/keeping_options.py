@@ -32,6 +32,9 @@ def _ledger(context: typer.Context) -> None:
 def prune(
     *,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would go, by state; remove nothing.")] = False,
+    by_clock: Annotated[
+        bool, typer.Option("--by-clock", help="This machine's clock is right, though MESH has not answered for days.")
+    ] = False,
     config: Config = DEFAULT_CONFIG,
     credentials: Credentials = None,
     json: Json = False,
@@ -42,14 +45,19 @@ def prune(
     same every hour, a little at a time; without [retention] nothing ever goes. Never anything that is unanswered, on its way,
     parked, or that somebody has yet to see. The rows stay: a message that comes again is recognised for ever.
 
+    A clock that is years ahead would make everything old. MESH refuses a wrong clock: where it has not answered for two days,
+    nothing is removed unless --by-clock says that the clock is right.
+
     \b
     Examples:
       mesh-itk3 prune --dry-run
       mesh-itk3 prune
+
+    Exits 2, removing nothing, where MESH does not vouch for the clock.
     """
     from mesh_itk3.commands.prune import prune_now
 
-    return prune_now(config, credentials, dry_run=dry_run, as_json=json)
+    return prune_now(config, credentials, dry_run=dry_run, by_clock=by_clock, as_json=json)
 
 
 def mark_output(

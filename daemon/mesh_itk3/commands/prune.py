@@ -11,9 +11,10 @@ from typing import Any
 
 from mesh_itk3 import events
 from mesh_itk3.adapters.payload_store import DirectoryPayloadStore
-from mesh_itk3.commands.console import Exit, counted, instant, print_json, say, say_moment
+from mesh_itk3.commands.console import CommandRefused, Exit, counted, instant, print_json, say, say_moment
 from mesh_itk3.commands.opened import existing_ledger, read_settings
-from mesh_itk3.ports import Prunable
+from mesh_itk3.ports import Ledger, Prunable
+from mesh_itk3.retention import counts_from, is_held_back
 from mesh_itk3.stages.prune import Pruned, expired, prune
 
 _MB = 1_000_000
@@ -22,12 +23,16 @@ _KINDS = {"payloads": "payload", "events": "line of a timeline", "response_bytes
 _MANY = {"payloads": "payloads", "events": "lines of timelines", "response_bytes": "responses' bytes"}
 
 
-def prune_now(config: Path, credentials: Path | None, *, dry_run: bool, as_json: bool) -> int:
-    """Bounded steps, so that a daemon beside it goes on. With `dry_run` nothing is changed."""
+def prune_now(config: Path, credentials: Path | None, *, dry_run: bool, as_json: bool, by_clock: bool = False) -> int:
+    """Bounded steps, so that a daemon beside it goes on. With `dry_run` nothing is changed. Refused while MESH does not vouch
+    for this machine's clock, unless a person does (`by_clock`).
+    """
     settings = read_settings(config, credentials, needs_secrets=False)
     rules, now = settings.retention.rules, datetime.now(UTC)
     gone, mailbox_ids = expired(rules, now), tuple(settings.mailboxes)
     with existing_ledger(settings) as ledger:
+        if not dry_run and not by_clock and rules.is_anything_pruned:
+            _check_clock(ledger, mailbox_ids, now)
         if dry_run:
             found = [_row(each) for each in ledger.prunable(gone, mailbox_ids)]
         else:
@@ -43,6 +48,18 @@ def prune_now(config: Path, credentials: Path | None, *, dry_run: bool, as_json:
     if not found:
         say("nothing is old enough" if rules.is_anything_pruned else NOTHING)
     return Exit.DONE
+
+
+def _check_clock(ledger: Ledger, mailbox_ids: Iterable[str], now: datetime) -> None:
+    """Raises CommandRefused. A clock years ahead would make everything old."""
+    counted_from = counts_from(now, [ledger.mailbox_state(each).last_success_at for each in mailbox_ids])
+    if counted_from is not None and not is_held_back(now, counted_from):
+        return
+    answered = "has never answered here" if counted_from is None else f"last answered at {say_moment(counted_from)}"
+    raise CommandRefused(
+        f"this machine's clock says {say_moment(now)}, and MESH, which would refuse a wrong one, {answered}: nothing was"
+        " removed. If the clock is right: mesh-itk3 prune --by-clock"
+    )
 
 
 def _row(each: Prunable) -> dict[str, Any]:

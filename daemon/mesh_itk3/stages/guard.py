@@ -67,6 +67,7 @@ class Guard:
         is_probe = self._begin(errand)
         if is_probe is None:
             return None
+        asked_at = self.clock.now()
         try:
             answer = call(is_probe)
         except (CredentialsRejected, MailboxUnavailable) as error:
@@ -74,7 +75,7 @@ class Guard:
             return None
         else:
             if answer:
-                self._answered(errand)
+                self._answered(errand, asked_at)
             return answer
         finally:
             with self._lock:
@@ -106,14 +107,14 @@ class Guard:
                 said = {"mailbox_id": self.mailbox_id, "stage": errand, "reason": error.reason, "retry_in_s": retry_in_s}
                 events.emit(event, **said)
 
-    def _answered(self, errand: Errand) -> None:
+    def _answered(self, errand: Errand, asked_at: datetime) -> None:
         """Says it, and notes it, where it ends a time without."""
         with self._lock:
             before, self.breaker = self.breaker, self.breaker.succeeded(errand, _steady(self.clock))
             if not before.failures or self.breaker.failures:
                 return
             self._said = None
-            state = replace(self.state(), last_success_at=self.clock.now())
+            state = replace(self.state(), last_success_at=asked_at)
             if state.reason != Reason.STORAGE_FAILED:  # what the disk refuses MESH cannot make good
                 state = replace(state, failures=0, reason=None)
             self.ledger.record_mailbox_state(state)

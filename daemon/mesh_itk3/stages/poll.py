@@ -36,7 +36,8 @@ def is_poll_due(c: Collector, interval_s: float) -> bool:
 
 def _poll_once(c: Collector, guard: Guard) -> Walk | None:
     # Noted before the walk: MESH's five minutes count from here, also for a daemon that restarts.
-    guard.note(last_poll_at=c.clock.now())
+    began_at = c.clock.now()
+    guard.note(last_poll_at=began_at)
     c.walked_at = started = c.clock.monotonic()
     try:
         walk = collect(c)
@@ -48,7 +49,8 @@ def _poll_once(c: Collector, guard: Guard) -> Walk | None:
     state = guard.state()
     collecting_works(c, state)
     mended: dict[str, Any] = {"failures": 0, "reason": None} if is_of_the_disk(state) else {}
-    guard.note(last_success_at=c.clock.now(), **mended)
+    # When it began: what MESH has answered vouches for that time, and not for what the clock has been set to since.
+    guard.note(last_success_at=began_at, **mended)
     _say_polled(c, walk, started)
     return walk
 
