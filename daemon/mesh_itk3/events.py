@@ -117,8 +117,9 @@ LEASE_LOST = Event("lease.lost", "error", "Another daemon has taken over this ma
 STORAGE_FAILED = Event(
     "storage.failed",
     "critical",
-    "The disk refused a durable write, or too little of it is free; collecting stops and MESH keeps the messages.",
-    "See `reason`; free space or repair the disk. All goes on by itself, and `storage.usable` says so.",
+    "The disk refused a durable write, too little of it is free, or a directory is not the one it was. With `stage` collect"
+    " nothing is collected, and MESH keeps the messages; with another, messages that are here wait.",
+    "See `reason`; free space, repair the disk or mount the share. All goes on by itself, and `storage.usable` says so.",
 )
 OUTPUT_MARKED = Event(
     "output.marked",
