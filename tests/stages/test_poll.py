@@ -40,6 +40,23 @@ def test_a_certificate_that_cannot_be_loaded_here_is_not_said_to_be_refused_by_m
     assert daemon.ledger.mailbox_state(PRACTICE).reason == "certificate_unusable"
 
 
+@pytest.mark.parametrize("failed_before", [False, True], ids=["well", "had failed"])
+def test_a_clock_that_jumps_while_mesh_answers_is_not_vouched_for_by_that_answer(tmp_path, failed_before):
+    """Retention goes by `last_success_at`: MESH was asked with the old time, and would have refused the new one."""
+    daemon = a_small_daemon(tmp_path, FakeMailbox(fails_on="pages", fails_times=int(failed_before)))
+    poll(daemon.collector, daemon.guard)
+    daemon.clock.advance(minutes=5)
+    asked_at, pages = daemon.clock.now(), daemon.mailbox.pages
+
+    def jumping():
+        yield from pages()
+        daemon.clock.advance(days=3 * 365)
+
+    daemon.mailbox.pages = jumping
+    poll(daemon.collector, daemon.guard)
+    assert daemon.ledger.mailbox_state(PRACTICE).last_success_at == asked_at
+
+
 def test_the_time_of_a_poll_is_noted_also_when_it_failed(tmp_path):
     daemon = a_small_daemon(tmp_path, FakeMailbox(fails_on="pages"))
     poll(daemon.collector, daemon.guard)
