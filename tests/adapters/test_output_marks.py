@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
+import os
 import shutil
+import signal
 import stat
+import sys
 import threading
 
 import pytest
@@ -193,6 +197,37 @@ def test_a_mark_without_its_memory_is_that_of_a_process_that_died_between_and_is
     mark = (output / MARK).read_bytes()
     assert file(files, output, "two").exists()
     assert (output / MARK).read_bytes() == mark
+
+
+def dies_before(nth, work):
+    """Whether a process that does this work and is killed before its n-th call that opens, makes, renames or removes something
+    has come to that.
+    """
+    if (child := os.fork()) == 0:
+        calls = itertools.count(1)
+
+        def kill_at(event, _):
+            if event in {"open", "os.mkdir", "os.rename", "os.remove", "os.rmdir", "os.chmod"} and next(calls) == nth:
+                os.kill(os.getpid(), signal.SIGKILL)
+
+        sys.addaudithook(kill_at)
+        work()
+        os._exit(0)
+    return os.waitpid(child, 0)[1] == signal.SIGKILL
+
+
+def test_a_process_that_is_killed_anywhere_in_its_first_letter_leaves_a_directory_that_the_next_one_knows(tmp_path):
+    for nth in range(1, 200):
+        payloads, output = tmp_path / f"payloads{nth}", tmp_path / f"letters{nth}"
+        (payloads / MAILBOX).mkdir(parents=True)
+        was_killed = dies_before(nth, lambda p=payloads, o=output: file(LetterFiles(OutputMarks(p)), o))
+        file(LetterFiles(OutputMarks(payloads)), output)
+        assert OutputMarks(payloads).look(output) is Place.KNOWN
+        assert len(list(output.glob("*/*/metadata.json"))) == 1
+        if not was_killed:
+            assert nth > 20
+            return
+    pytest.fail("it never ended")
 
 
 def test_two_that_mark_a_directory_at_once_both_know_it_afterwards(tmp_path, payloads):
