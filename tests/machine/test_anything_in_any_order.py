@@ -268,7 +268,7 @@ class Machine(RuleBasedStateMachine):
             with self.practice.a_job():
                 people.see_all(self.practice)
         self.practice.clock.advance(days=days)
-        self._work("collect")  # retention counts from when MESH has last answered
+        self._work("poll")  # retention counts from when MESH has last answered
         self._work("prune")
 
     @rule(is_restored=st.sampled_from([False, False, True]))
