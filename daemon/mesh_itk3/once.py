@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import wait as wait_for
 from typing import Any, Final
 
 from mesh_itk3.daemon import Daemon
@@ -56,7 +57,7 @@ def _one_round(daemon: Daemon) -> bool:
         walks = [pool.submit(_walk_until_empty, daemon, mailbox_id) for mailbox_id in daemon.mailbox_ids]
         while not all(walk.done() for walk in walks):
             if not _process(daemon, pool):
-                daemon.stopping.wait(POLL_S)
+                wait_for(walks, POLL_S)
         while _process(daemon, pool):
             pass
         _acknowledge_correlated(daemon)

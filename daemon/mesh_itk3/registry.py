@@ -254,7 +254,10 @@ def _each_once(points: Iterable[EntryPoint]) -> Iterator[EntryPoint]:
 
 
 def _provenance(point: EntryPoint) -> tuple[str, str]:
-    return (point.dist.name, point.dist.version) if point.dist else ("unknown", "0")
+    if point.dist is None:
+        return ("unknown", "0")
+    said = point.dist.metadata  # each `name` and `version` would read and parse the file anew
+    return (said["Name"], said["Version"])
 
 
 def _refuse_unknown_tables(tables: Mapping[str, object], names: Collection[str], line: Line) -> None:

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from functools import cache
 from importlib import resources
-from typing import Final
-
-from jinja2 import Environment, PackageLoader, StrictUndefined, Template
+from typing import TYPE_CHECKING, Final
 
 from mesh_itk3.handler import Message
 from mesh_itk3.itk3.document import Document
 from mesh_itk3_handlers.attachments import FiledAttachment
 from mesh_itk3_handlers.letter import Letter
+
+if TYPE_CHECKING:
+    from jinja2 import Template
 
 _PACKAGE: Final = "mesh_itk3_handlers"
 
@@ -56,6 +57,9 @@ def css_string(text: str) -> str:
 
 @cache
 def _template() -> tuple[Template, str]:
+    # Imported here: every command loads the handlers, and most render nothing.
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
     environment = Environment(
         loader=PackageLoader(_PACKAGE), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
