@@ -11,8 +11,8 @@ ifneq ($(ITK3_EXAMPLES),)
 export ITK3_EXAMPLES
 endif
 
-# Another project's settings must not leak into ours.
-unexport PYTHONPATH PYTHONHOME VIRTUAL_ENV
+# Another project's settings must not leak into ours; and each of the many processes of the tests would compile the daemon anew.
+unexport PYTHONPATH PYTHONHOME VIRTUAL_ENV PYTHONDONTWRITEBYTECODE
 export PIP_USER := 0
 
 .DEFAULT_GOAL := help
@@ -25,8 +25,8 @@ help: ## This list
 demo: $(INSTALLED) ## The MESH sandbox, a hospital and the daemon on this machine; KEEP=1 leaves them running
 	@$(BIN)/mesh-itk3 demo $(if $(KEEP),--keep)
 
-test: $(INSTALLED) ## All tests, on every core; ARGS='tests/stages -k poll' runs some of them, on one
-	@$(BIN)/python -m pytest $(or $(ARGS),--numprocesses auto --dist loadscope)
+test: $(INSTALLED) ## All tests, every core busy; ARGS='tests/stages -k poll' runs some of them, on one
+	@$(BIN)/python -m pytest $(or $(ARGS),--numprocesses auto --dist loadscope --no-loadscope-reorder)
 
 check: lint types architecture test ## What CI runs: format, lint, types, architecture, tests
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import os
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
@@ -62,6 +63,25 @@ def faulty_mesh(sandbox):
     proxy.start()
     yield proxy
     proxy.stop()
+
+
+LONGEST = ("machine", "crash", "faults", "disk", "service", "conformance", "prove")
+"""Folders that begin first where several processes share a run: begun last, one long test would keep one core busy alone."""
+TESTS = Path(__file__).parent
+
+
+def pytest_collection_modifyitems(items):
+    def turn(item):
+        folder = item.path.relative_to(TESTS).parts[0]
+        return LONGEST.index(folder) if folder in LONGEST else len(LONGEST)
+
+    items.sort(key=turn)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers():
+    """One more than there are cores: a good part of its time a test waits for what other processes do."""
+    return len(os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else range(os.cpu_count() or 1)) + 1
 
 
 pytest_plugins = ["crash.said"]

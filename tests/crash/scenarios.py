@@ -200,10 +200,9 @@ def _now_answered(waiting: Expected) -> Expected:
     return Expected(waiting.sent, waiting.body, ANSWERED, "completed", is_filed=True)
 
 
-SCENARIOS: Final[dict[str, Callable[[World], Begun]]] = {
-    each.__name__: each
-    for each in (
-        accepted, rejected, two_letters, waits_for_a_person, decided_by_a_person, carried_out, correlated, foreign_spooled,
-        redelivered, sent_and_not_recorded, file_lost, swept, pruned, delivered,
-    )
-}  # fmt: skip
+RECEIVED: Final = (rejected, foreign_spooled, redelivered, file_lost)
+SEVERAL: Final = (two_letters, correlated)
+DECIDED: Final = (waits_for_a_person, decided_by_a_person, carried_out)
+SENT: Final = (sent_and_not_recorded, delivered)
+KEPT: Final = (swept, pruned)
+ALL: Final[tuple[Callable[[World], Begun], ...]] = (accepted, *RECEIVED, *SEVERAL, *DECIDED, *SENT, *KEPT)

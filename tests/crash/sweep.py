@@ -1,4 +1,6 @@
-"""One trial, and the order in which a sweep takes its points. `ITK3_OVERNIGHT=1` takes them all."""
+"""One trial, and the order in which a sweep takes its points: one after the other. Where that takes too long for every run
+(pairs, the service, a restore), every so many of a stride; `ITK3_OVERNIGHT=1` takes all of these, too.
+"""
 
 from __future__ import annotations
 
@@ -30,12 +32,11 @@ def step(stride: int) -> int:
     return 1 if IS_OVERNIGHT else stride
 
 
-def say(what: str, kills: int, points: int | None, stride: int) -> None:
+def say(what: str, kills: int, points: int | None, stride: int = 1) -> None:
     """For the end of the run: what this sweep has killed, and how the same is killed again."""
     of = "" if points is None else f" of {points} points"
-    SAID.append(
-        f"crash sweep, {what}: {kills} kills{of}, every {step(stride)}. from {first(stride)} on (ITK3_SWEEP_OFFSET={OFFSET})"
-    )
+    which = "" if step(stride) == 1 else f", every {stride}. from {first(stride)} on (ITK3_SWEEP_OFFSET={OFFSET})"
+    SAID.append(f"crash sweep, {what}: {kills} kills{of}{which}")
 
 
 def trial(world: World, begin: Callable[[World], Begun], **killing: Any) -> Run:
@@ -62,13 +63,13 @@ def killed_twice(world: World, begin: Callable[[World], Begun], again_at: int | 
     return died, again
 
 
-def every_point(world: World, begin: Callable[[World], Begun], *, stride: int = 1, **killing: Any) -> tuple[int, list[str]]:
+def every_point(world: World, begin: Callable[[World], Begun], **killing: Any) -> tuple[int, list[str]]:
     """Kills at the n-th point, n rising until a run ends by itself; how many kills, and all names that the last run passed."""
-    for kills, n in enumerate(range(first(stride), MOST, step(stride))):
+    for n in range(1, MOST):
         ended = trial(world, begin, kill_at=n, **killing)
         if not ended.was_killed:
             assert len(ended.passed) < n, "it was not killed where it should have been"
-            return kills, list(ended.passed)
+            return n - 1, list(ended.passed)
     raise AssertionError(f"a run that never ends: {MOST} points and more")
 
 

@@ -12,7 +12,7 @@ import pytest
 
 import mesh_itk3.stages
 from crash.running_service import a_service, everything, is_answered
-from crash.scenarios import SCENARIOS
+from crash.scenarios import ALL
 from crash.sweep import trial
 from crash.world import World
 from support.eventually import eventually
@@ -53,7 +53,7 @@ def described() -> set[str]:
 @pytest.mark.timeout(300)
 def test_the_page_names_exactly_the_calls_at_which_the_sweeps_kill(world):
     passed = passed_by_the_service(world)
-    for begin in SCENARIOS.values():
+    for begin in ALL:
         passed |= calls_of(trial(world, begin).passed)
     assert passed == described()
 

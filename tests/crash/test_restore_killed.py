@@ -15,10 +15,10 @@ from support.practice import codes
 
 pytestmark = [
     pytest.mark.sandbox,
-    pytest.mark.timeout(7200 if IS_OVERNIGHT else 300),
+    pytest.mark.timeout(7200 if IS_OVERNIGHT else 600),
     pytest.mark.skipif(is_possible() is not None, reason=str(is_possible())),
 ]
-STRIDE = 37
+STRIDE = 13
 ANSWERED = ("20013", "30001")
 
 

@@ -7,31 +7,29 @@ from __future__ import annotations
 import pytest
 
 from crash.scenarios import accepted, pruned_by_command
-from crash.sweep import IS_OVERNIGHT, every_point, say
+from crash.sweep import every_point, say
 from crash.system_calls import is_possible
 
 pytestmark = [
     pytest.mark.sandbox,
-    pytest.mark.timeout(7200 if IS_OVERNIGHT else 300),
+    pytest.mark.timeout(600),
     pytest.mark.skipif(is_possible() is not None, reason=str(is_possible())),
 ]
-STRIDE = 4
-PRUNE_STRIDE = 5
 
 
 def test_a_letter_survives_a_kill_at_every_system_call_that_changes_what_lasts(world):
-    kills, calls = every_point(world, accepted, stride=STRIDE, counts_calls=True)
-    say("a letter, system calls", kills, len(calls), STRIDE)
+    kills, calls = every_point(world, accepted, counts_calls=True)
+    say("a letter, system calls", kills, len(calls))
     # One life holds all kinds; a filter that lets one of them through unseen would show here.
     assert {"pwrite64", "write", "fdatasync", "fsync", "rename", "sendto", "unlink"} <= set(calls)
-    assert kills > (150 if IS_OVERNIGHT else 40)
+    assert kills > 150
 
 
 def test_pruning_by_command_survives_a_kill_at_every_system_call_that_changes_what_lasts(world):
-    kills, calls = every_point(world, pruned_by_command, stride=PRUNE_STRIDE, counts_calls=True)
-    say("mesh-itk3 prune, system calls", kills, len(calls), PRUNE_STRIDE)
+    kills, calls = every_point(world, pruned_by_command, counts_calls=True)
+    say("mesh-itk3 prune, system calls", kills, len(calls))
     assert "unlink" in calls
-    assert kills > 1
+    assert kills > 30
 
 
 def test_every_call_of_every_thread_and_child_is_counted_in_one_order(warm, tmp_path):

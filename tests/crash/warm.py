@@ -44,6 +44,14 @@ class WarmProcess:
             },
         )
         self._said()
+        self._is_warm = False
+
+    def warm_up(self, config: Path, log: Path) -> None:
+        """One run in that process itself, the first time: what a run imports, compiles and keeps is there for every child."""
+        if not self._is_warm:
+            answer = self._ask(work="warm", config=str(config), log=str(log))
+            assert answer == {"code": 0, "left": 0}, answer
+            self._is_warm = True
 
     def run(self, work: str, directory: Path, **asked: Any) -> Run:
         """One run; its log is added to `daemon.log` in this directory."""

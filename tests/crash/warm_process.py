@@ -32,11 +32,12 @@ from mesh_itk3.commands.respond import decide
 from mesh_itk3.composition import compose
 from mesh_itk3.daemon import Daemon
 from mesh_itk3.registry import registry_of
+from mesh_itk3.simulator.prove.parent import Parent
 from mesh_itk3.simulator.prove.points import Watch, watch, watched_port
 from mesh_itk3.simulator.prove.warm import fork, one_round, wait
 
-IMPORTED_LATE: Final = ("alembic.command", "alembic.runtime.migration", "mesh_itk3_handlers.transfer_of_care", "jinja2", "nh3")
-"""What a run imports only when it needs it: here once, instead of in every child."""
+IMPORTED_LATE: Final = ("alembic.command", "alembic.runtime.migration")
+"""What a run imports only when it makes a ledger: here once, instead of in every child."""
 
 
 def a_round(asked: dict[str, Any], passing: Watch) -> int:
@@ -179,6 +180,8 @@ def spawn(asked: dict[str, Any]) -> dict[str, Any]:
 
 
 def answer(asked: dict[str, Any]) -> dict[str, Any]:
+    if asked.get("work") == "warm":
+        return Parent().do({**asked, "do": "warm"})
     if "wait_for" in asked:
         ended = wait(asked["wait_for"])
         return {"code": ended.code, "signal": ended.signal, "passed": []}

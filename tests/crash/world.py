@@ -262,11 +262,13 @@ def _check_nothing_is_stuck(ledger: sqlite3.Connection) -> None:
 def a_world(
     directory: Path, sandbox: Sandbox, warm: WarmProcess, *, url: str | None = None, mesh_extra: str = ""
 ) -> Iterator[World]:
-    """A practice whose ledger is there already and empty; it reaches the sandbox at `url`, where one is given."""
+    """A practice whose ledger is there already and has taken a letter; it reaches the sandbox at `url`, where one is given."""
     extra = {"mesh_extra": mesh_extra, "mailbox_extra": 'foreign = "spool"'}
     practice = Practice(directory / "practice", url or sandbox.url, **extra)
     with a_hospital(sandbox.url) as hospital:
         world = World(practice, sandbox, warm, hospital)
         world.wire(forget=True)
+        world.send(("20013", "30001"), "completed")
+        warm.warm_up(practice.config, practice.directory / "daemon.log")
         assert world.round().code == 0
         yield world
