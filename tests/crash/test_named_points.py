@@ -9,7 +9,7 @@ import pytest
 from crash import scenarios
 from crash.sweep import IS_OVERNIGHT, every_pair, every_point, say
 
-pytestmark = [pytest.mark.sandbox, pytest.mark.timeout(7200 if IS_OVERNIGHT else 600)]
+pytestmark = [pytest.mark.sandbox, pytest.mark.timeout(7200 if IS_OVERNIGHT else 900)]
 STRIDE_OF_PAIRS = 23
 
 

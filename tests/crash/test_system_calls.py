@@ -12,7 +12,7 @@ from crash.system_calls import is_possible
 
 pytestmark = [
     pytest.mark.sandbox,
-    pytest.mark.timeout(600),
+    pytest.mark.timeout(900),
     pytest.mark.skipif(is_possible() is not None, reason=str(is_possible())),
 ]
 

@@ -201,7 +201,8 @@ def main() -> None:
     gc.freeze()
     say({"ready": True})
     for line in sys.stdin:
-        say(answer(json.loads(line)))
+        asked = json.loads(line)
+        say({**answer(asked), "number": asked["number"]})
 
 
 if __name__ == "__main__":
