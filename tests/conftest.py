@@ -29,9 +29,8 @@ def running_sandbox(tmp_path_factory):
     """One MESH sandbox for the whole run; use `sandbox`, which is empty."""
     sandbox = Sandbox(tmp_path_factory.mktemp("mesh-sandbox") / "sandbox.log")
     sandbox.start()
-    WITNESS.watched = sandbox.sends
     yield sandbox
-    WITNESS.watched = None
+    WITNESS.watches(None)
     sandbox.stop()
 
 
@@ -39,6 +38,7 @@ def running_sandbox(tmp_path_factory):
 def sandbox(running_sandbox):
     """The MESH sandbox without any message."""
     running_sandbox.reset()
+    WITNESS.watches(running_sandbox.calls)
     return running_sandbox
 
 

@@ -120,6 +120,7 @@ PATH = {
     "response_by mesh_message_id": lambda ledger: ledger.response_by(mesh_message_id="A"),
     "response_by local_id": lambda ledger: ledger.response_by(local_id="A"),
     "response_by message_header_id": lambda ledger: ledger.response_by(message_header_id="A"),
+    "unnamed": lambda ledger: ledger.unnamed(["M/2024-05/a.bin"]),
     "sweep": lambda ledger: ledger.sweep(["M/2024-05/a.bin"], lambda name: None),
     "find": lambda ledger: ledger.find("A"),
     "get": lambda ledger: ledger.get(key(1)),

@@ -253,6 +253,7 @@ def test_the_sweep_discards_only_what_no_row_names(ledger):
     unnamed = [a_payload(number).name for number in range(2, 500)]
     discarded: list[str] = []
 
+    assert ledger.unnamed([a_payload(1).name, *unnamed]) == unnamed
     assert ledger.sweep([a_payload(1).name, *unnamed], discarded.append) == len(unnamed)
     assert discarded == unnamed
 

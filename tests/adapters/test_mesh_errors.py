@@ -33,7 +33,8 @@ from mesh_itk3.ports import (
 )
 from mesh_itk3.simulator.faults import Body, Cut, DropAfter, DropBefore, Stall, Status, Trickle, html
 from mesh_itk3.simulator.faulty_mesh import FaultyMesh
-from support.sandbox import HOSPITAL, PRACTICE, connection, free_port
+from mesh_itk3.simulator.sandbox import free_port
+from support.sandbox import HOSPITAL, PRACTICE, connection
 
 ALWAYS = float("inf")
 REASON = re.compile(

@@ -1,20 +1,16 @@
-"""A practice that is killed again and again, a hospital that remembers what it sent, and an oracle that joins what both have.
+"""A practice that is killed again and again, a hospital that remembers what it sent, and what the oracle of `mesh-itk3 prove`
+is shown of both.
 
-The oracle reads the hospital's inbox, what the sandbox was sent, the practice's inbox in MESH, its letters and its spool; and
-the ledger only as a copy, so that looking mends nothing.
+That is what the sandbox was sent, the practice's inbox in MESH, its letters and its spool; and the ledger only as a copy, so
+that looking mends nothing.
 """
 
 from __future__ import annotations
 
-import gzip
-import hashlib
-import json
-import shutil
 import sqlite3
-from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -22,9 +18,11 @@ from typing import Any
 from crash.warm import Run, WarmProcess
 from mesh_itk3.simulator.correspondence import Sent
 from mesh_itk3.simulator.messages import a_message
-from mesh_itk3.simulator.response_reader import read_response
-from support.practice import Practice, a_hospital, codes
-from support.sandbox import PRACTICE, Sandbox
+from mesh_itk3.simulator.prove.evidence import Evidence, Message, Row, Sending
+from mesh_itk3.simulator.prove.gather import Disk, digest, sendings_of
+from mesh_itk3.simulator.prove.oracle import at_any_time, in_the_end
+from support.practice import Practice, a_hospital
+from support.sandbox import HOSPITAL, PRACTICE, Sandbox
 
 WORKFLOW = "TOC_FHIR_IP_DISCH"
 MOST_ROUNDS = 3
@@ -48,6 +46,13 @@ class Expected:
     def mesh_message_id(self) -> str:
         return self.sent.mesh_message_id
 
+    @property
+    def message(self) -> Message:
+        """As the oracle is told of it."""
+        deserved = tuple(filter(None, self.codes))
+        header_id, waits = self.sent.message_header_id, self.state == "awaiting_decision"
+        return Message(self.mesh_message_id, digest(self.body), header_id, deserved, self.is_filed, self.state, waits=waits)
+
 
 @dataclass
 class World:
@@ -60,7 +65,13 @@ class World:
     trials: int = 0
     reported: list[str] = field(default_factory=list)
     """Local ids of responses of which MESH has said that they could not be delivered."""
-    _sends_seen: set[str] = field(default_factory=set)
+    sendings: list[Sending] = field(default_factory=list)
+    """What the practice has sent in this trial."""
+    _letters_before: set[str] = field(default_factory=set)
+
+    def __post_init__(self) -> None:
+        self.disk = Disk(self.practice.directory)
+        self._window = self.sandbox.window()
 
     # -------------------------------------------------------------------------------------------- what happens
 
@@ -96,69 +107,60 @@ class World:
         """Right after the kill, before anything restarts: what MESH has let go of is here, whole, and what was answered is
         written.
         """
-        in_mesh = self.in_mesh()
-        with self.ledger() as ledger:
-            for each in expected:
-                if each.mesh_message_id not in in_mesh:
-                    self._check_kept(ledger, each)
-            written = {bytes(body) for (body,) in ledger.execute("SELECT body FROM response_body")}
-        for _, _, body in self.wire(forget=False):
-            assert body in written, "a response is on the wire whose bytes could not be repeated"
-        for each in expected:
-            self._check_letters_are_whole(each)
+        evidence = self._evidence(expected)
+        wrong = at_any_time(evidence)
+        assert wrong == [], wrong  # said here: pytest explains only what stands in a test
+        written = {(each.local_id, each.sha256) for row in evidence.rows.values() for each in row.responses}
+        assert {(each.local_id, each.sha256) for each in evidence.sendings} <= written, "on the wire, and not to be repeated"
 
     def check_settled(self, expected: list[Expected]) -> None:
         """After the restart: nothing lost, nothing answered twice, nothing left without a next step."""
         self.hospital.read_inbox()
-        assert self.hospital.unexplained == ()
-        self._check_wire()
-        in_mesh = self.in_mesh()
+        wrong = in_the_end(self._evidence(expected))
+        assert wrong == [], wrong
         with self.ledger() as ledger:
-            for each in expected:
-                assert each.mesh_message_id not in in_mesh, "not acknowledged"
-                self._check_one(ledger, each)
             _check_nothing_is_stuck(ledger)
             asked = "SELECT state FROM response WHERE local_id = ?"
             assert {ledger.execute(asked, (local_id,)).fetchone()[0] for local_id in self.reported} <= {"undelivered"}
+            for each in expected:
+                row = self.row(ledger, each)
+                assert each.is_pruned in (None, bool(row["payload_pruned_at"]))
+                assert row["payload_sha256"] == (None if each.state == "foreign" else each.message.sha256)
+        self.forget()
 
-    def _check_one(self, ledger: sqlite3.Connection, each: Expected) -> None:
-        answers = self.hospital.responses_to(each.sent)
-        assert codes(answers) == each.codes
-        assert answers.surplus == ()
-        self._check_kept(ledger, each)
-        row = self.row(ledger, each)
-        assert (row["state"], row["claimed_at"]) == (each.state, None)
-        assert len(self.letters_of(each)) == int(each.is_filed)
-        self._check_letters_are_whole(each)
+    def forget(self) -> None:
+        """What has happened until now belongs to no trial."""
+        self._letters_before = self.disk.letter_paths()
+        self._window.news(PRACTICE)
+        self.sendings = []
 
-    def _check_kept(self, ledger: sqlite3.Connection, each: Expected) -> None:
-        row = self.row(ledger, each)
-        assert row is not None, "acknowledged, and not in the ledger"
-        if each.state == "foreign":
-            spooled = self.practice.directory / "state" / "spool" / PRACTICE / each.mesh_message_id
-            assert spooled.with_suffix(".dat").read_bytes() == each.body
-            assert spooled.with_suffix(".ctl").read_bytes().endswith(b"</DTSControl>\n")
-            return
-        if each.is_pruned or (each.is_pruned is None and row["payload_name"] is None):
-            assert (row["payload_name"], row["payload_sha256"]) == (None, hashlib.sha256(each.body).hexdigest())
-            assert row["payload_pruned_at"]
-            return
-        assert (self.payload(row["payload_name"]).read_bytes(), row["payload_sha256"]) == (
-            each.body,
-            hashlib.sha256(each.body).hexdigest(),
-        )
+    def _evidence(self, expected: list[Expected]) -> Evidence:
+        self.sendings += sendings_of(self._window.news(PRACTICE))
+        inbox = self._window.inbox(PRACTICE)  # before the ledger: what it has acknowledged must be there
+        letters = [self.disk.letter(path) for path in sorted(self.disk.letter_paths() - self._letters_before)]
+        with self.ledger() as ledger:
+            rows = self.disk.rows([each.mesh_message_id for each in expected], self.disk.root / "copy" / "ledger.db")
+            rows = {each: self._with_what_is_elsewhere(ledger, each, row) for each, row in rows.items()}
+        return Evidence(HOSPITAL, [each.message for each in expected], inbox, self.sendings, rows, letters)
 
-    def _check_wire(self) -> None:
-        """At most one response of a level to a message, and the same bytes whenever one is repeated."""
-        said: dict[tuple[str | None, str | None], set[bytes]] = defaultdict(set)
-        for answered, level, body in self.wire(forget=True):
-            said[answered, level].add(body)
-        assert [key for key, bodies in said.items() if len(bodies) > 1] == []
+    def _with_what_is_elsewhere(self, ledger: sqlite3.Connection, mesh_message_id: str, row: Row) -> Row:
+        """What is not in the payload store because it was spooled, or is gone by the practice's own rule."""
+        stored = ledger.execute("SELECT * FROM message WHERE mesh_message_id = ?", (mesh_message_id,)).fetchone()
+        if row.state == "foreign":
+            return replace(row, file_sha256=self._spooled(mesh_message_id))
+        if stored["payload_pruned_at"]:
+            row = replace(row, file_sha256=stored["payload_sha256"])
+        gone = {local_id for (local_id,) in ledger.execute("SELECT local_id FROM response WHERE body_pruned_at NOT NULL")}
+        on_the_wire = {each.local_id: each.sha256 for each in self.sendings if each.local_id in gone}
+        known = (replace(each, sha256=on_the_wire.get(each.local_id, each.sha256)) for each in row.responses)
+        return replace(row, responses=tuple(known))
 
-    def _check_letters_are_whole(self, each: Expected) -> None:
-        for letter in self.letters_of(each):
-            assert (letter / "message.xml").read_bytes() == each.body
-            assert json.loads((letter / "metadata.json").read_bytes())["mesh_message_id"] == each.mesh_message_id
+    def _spooled(self, mesh_message_id: str) -> str | None:
+        """The digest of what was laid down for another client; None until it is whole."""
+        data = self.practice.directory / "state" / "spool" / PRACTICE / f"{mesh_message_id}.dat"
+        control = data.with_suffix(".ctl")
+        is_whole = control.exists() and control.read_bytes().endswith(b"</DTSControl>\n")
+        return digest(data.read_bytes()) if is_whole else None
 
     # -------------------------------------------------------------------------------------------- what it looks at
 
@@ -172,23 +174,6 @@ class World:
         found = (self.practice.directory / "state" / "letters").glob(f"*/{each.sent.message_header_id}*")
         return [letter for letter in found if not letter.name.startswith(".")]
 
-    def wire(self, *, forget: bool) -> list[tuple[str | None, str | None, bytes]]:
-        """What the practice has sent in this trial: which message each answers, its level, its bytes."""
-        found = []
-        for file in sorted(self.sandbox.sends.glob("[0-9]*")):
-            if file.name in self._sends_seen:
-                continue
-            head, _, body = file.read_bytes().partition(b"\n")
-            about = json.loads(head)
-            if about["from"] == PRACTICE:
-                body = gzip.decompress(body) if about["encoding"] == "gzip" else body
-                response = read_response(body)
-                assert response is not None
-                found.append((response.answers, response.level, body))
-            if forget:
-                self._sends_seen.add(file.name)
-        return found
-
     def is_recorded(self, expected: list[Expected]) -> bool:
         """Whether the living ledger has it that these are acknowledged and all that was owed is sent."""
         file = self.practice.directory / "state" / "ledger.db"
@@ -201,14 +186,9 @@ class World:
     @contextmanager
     def ledger(self) -> Iterator[sqlite3.Connection]:
         """A copy of the ledger as it lies there."""
-        copy = self.practice.directory / "copy"
-        shutil.rmtree(copy, ignore_errors=True)
-        copy.mkdir()
-        for part in ("ledger.db", "ledger.db-wal"):
-            original = self.practice.directory / "state" / part
-            if original.exists():
-                shutil.copy(original, copy / part)
-        with closing(sqlite3.connect(copy / "ledger.db")) as connection:
+        copy = self.disk.copy_ledger(self.disk.root / "copy")
+        assert copy is not None
+        with closing(sqlite3.connect(copy)) as connection:
             connection.row_factory = sqlite3.Row
             yield connection
 
@@ -227,8 +207,7 @@ class World:
             connection.execute("UPDATE response SET sent_at = ? WHERE state = 'sent'", (hours_ago,))
 
     def let_weeks_pass(self) -> None:
-        """All that is in the ledger is forty days older; its responses have arrived. What was seen on the wire is forgotten."""
-        self.wire(forget=True)
+        """All that is in the ledger is forty days older; its responses have arrived."""
         with closing(sqlite3.connect(self.practice.directory / "state" / "ledger.db")) as connection, connection:
             weeks_ago = {"then": (datetime.now(UTC) - timedelta(days=40)).isoformat(timespec="microseconds")}
             columns = ("received_at", "acknowledged_at", "finished_at")
@@ -267,8 +246,8 @@ def a_world(
     practice = Practice(directory / "practice", url or sandbox.url, **extra)
     with a_hospital(sandbox.url) as hospital:
         world = World(practice, sandbox, warm, hospital)
-        world.wire(forget=True)
         world.send(("20013", "30001"), "completed")
         warm.warm_up(practice.config, practice.directory / "daemon.log")
         assert world.round().code == 0
+        world.forget()
         yield world

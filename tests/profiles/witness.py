@@ -1,12 +1,13 @@
 """Sees every response that a test produces, where it leaves our own code, and has it judged when the test ends.
 
-Four places, none of them inside the daemon: what the MESH sandbox is sent (`support/watched_sandbox.py`), what a
+Four places, none of them inside the daemon: what the MESH sandbox is sent (its log of calls), what a
 `FakeMailbox` is sent, the outbox of every SQLite ledger that the test leaves in its directory, and the evidence of a
 conformance run there.
 """
 
 from __future__ import annotations
 
+import base64
 import gzip
 import hashlib
 import json
@@ -30,8 +31,8 @@ class Witness:
     def __init__(self) -> None:
         self._sent: list[tuple[str, bytes]] = []
         self._judged: dict[bytes, list[Finding]] = {}
-        self.watched: Path | None = None
-        """Where the sandbox puts what it is sent."""
+        self._log: Path | None = None
+        self._offset = 0
         self.seen = 0
         self._judged_elsewhere: set[str] = set()
 
@@ -40,17 +41,24 @@ class Witness:
         if sender_mailbox_id != HOSPITAL and (workflow_id.endswith("_ACK") or responses.is_response(body)):
             self._sent.append((f"sent on {workflow_id}", body))
 
+    def watches(self, log: Path | None) -> None:
+        """The file to which the sandbox adds a line for every call; from its beginning."""
+        self._log, self._offset = log, 0
+
     def take(self, directory: Path | None) -> list[tuple[str, bytes]]:
         """Where each was seen, and its bytes; `directory` is the test's own."""
-        for file in sorted(self.watched.iterdir()) if self.watched else ():
-            head, _, body = file.read_bytes().partition(b"\n")
-            file.unlink()
-            about = json.loads(head)
-            if _is_ours(about):
-                self._sent.append(_from_wire(about, body))
+        self._sent += [_from_wire(call) for call in self._calls() if _is_ours(call)]
         taken, self._sent = self._sent, []
         taken += [found for ledger in _ledgers(directory) for found in _outbox(ledger)]
         return taken + list(_evidence(directory))
+
+    def _calls(self) -> Iterator[dict[str, str]]:
+        if self._log is not None and self._log.exists():
+            with self._log.open("rb") as log:
+                log.seek(self._offset)
+                whole, newline, _ = log.read().rpartition(b"\n")
+            self._offset += len(whole) + len(newline)
+            yield from map(json.loads, whole.splitlines())
 
     def judge(self, raw: bytes) -> list[Finding]:
         """Remembered by digest: a resend, or a body seen in two places, is judged once."""
@@ -79,13 +87,16 @@ class Witness:
 WITNESS = Witness()
 
 
-def _is_ours(head: dict[str, str]) -> bool:
-    return head["from"] != HOSPITAL and head["workflow_id"].endswith("_ACK")
+def _is_ours(call: dict[str, str]) -> bool:
+    """A response that was sent in one piece."""
+    is_response = call["verb"] == "send" and call["mailbox"] != HOSPITAL and call["workflow_id"].endswith("_ACK")
+    return is_response and call["chunks"] == "1:1"
 
 
-def _from_wire(head: dict[str, str], body: bytes) -> tuple[str, bytes]:
-    raw = gzip.decompress(body) if head["encoding"] == "gzip" else body
-    return f"sent to the sandbox on {head['workflow_id']}", raw
+def _from_wire(call: dict[str, str]) -> tuple[str, bytes]:
+    body = base64.b64decode(call["body"])
+    raw = gzip.decompress(body) if call["encoding"] == "gzip" else body
+    return f"sent to the sandbox on {call['workflow_id']}", raw
 
 
 def _ledgers(directory: Path | None) -> Iterator[Path]:

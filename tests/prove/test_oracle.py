@@ -117,6 +117,14 @@ def test_a_decision_that_nobody_has_made_is_a_wrong_code_and_its_letter_a_wrong_
     assert at_any_time(evidence((waits,), sendings=(FIRST,), letters=())) == []
 
 
+def test_what_waits_for_a_person_in_the_end_has_a_next_step():
+    waits = replace(MESSAGE, codes=("20013",), is_filed=False, state="awaiting_decision", waits=True)
+    row = replace(ROW, state="awaiting_decision", responses=ROW.responses[:1])
+    found = evidence((waits,), sendings=(FIRST,), rows={"M1": row}, letters=())
+    assert in_the_end(found) == []
+    assert names(in_the_end(replace(found, sent=(replace(waits, waits=False),)))) == {"no next step"}
+
+
 @pytest.mark.parametrize("filed", ["M1", "M4"])
 def test_of_a_message_that_came_twice_either_may_be_the_one_that_is_filed(filed):
     duplicate = Sending("r3", "sha-3", HOSPITAL, "20007", "h1")

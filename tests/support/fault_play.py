@@ -1,13 +1,12 @@
-"""A practice behind a faulty MESH: the composed daemon in this process, time that the test holds, and a judge who knows only
-what the other side knows: what the hospital sent and got, what MESH holds, what lies in the letters directory, what the log
-said.
+"""A practice behind a faulty MESH: the composed daemon in this process, time that the test holds, and the evidence for the
+oracle of `mesh-itk3 prove`, seen from the other side: what the hospital sent and got, what MESH holds, what lies on the disk.
 """
 
 from __future__ import annotations
 
 import shutil
 import sqlite3
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Mapping
 from contextlib import closing, suppress
 from dataclasses import dataclass, field
@@ -23,12 +22,16 @@ from mesh_itk3.simulator.correspondence import Sent
 from mesh_itk3.simulator.faulty_mesh import FaultyMesh
 from mesh_itk3.simulator.hospital import Hospital
 from mesh_itk3.simulator.messages import a_message
+from mesh_itk3.simulator.prove.evidence import Evidence, Message, Sending, Violation
+from mesh_itk3.simulator.prove.gather import Disk, digest
+from mesh_itk3.simulator.prove.oracle import at_any_time, in_the_end
 from support.composed import a_composed_daemon
 from support.practice import a_hospital, codes
-from support.sandbox import PRACTICE, Sandbox, connection
+from support.sandbox import HOSPITAL, PRACTICE, Sandbox, connection
 from support.stage_world import FakeClock, captured
 
 WORKFLOW = "TOC_FHIR_IP_DISCH"
+ANSWERED = ("20013", "30001")
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 CHUNK_BYTES = 2_000
 """Of what we send: a response becomes several chunks."""
@@ -63,9 +66,10 @@ class Play:
         self.daemon: Daemon = a_composed_daemon(self.directory, self.mailbox, clock=self.clock)
         self.said: list[Mapping[str, Any]] = captured()
         self.hospital: Hospital = a_hospital(self.sandbox.url)
-        self.sent: list[tuple[Sent, bytes]] = []
-        self.got: dict[str | None, list[bytes]] = defaultdict(list)
-        """By local id: the bodies of everything that came back."""
+        self.sent: list[Sent] = []
+        self.messages: list[Message] = []
+        self.got: list[Sending] = []
+        """All responses that came back, in their order."""
         self.too_early: list[str] = []
         """Acknowledged before they were durable."""
         self.reached: list[tuple[str, str]] = []
@@ -84,7 +88,10 @@ class Play:
             body = letter(number)
             chunk_bytes = len(body) // 3 + 1 if number else None
             sent = self.hospital.send(body, to=PRACTICE, workflow_id=WORKFLOW, chunk_bytes=chunk_bytes)
-            self.sent.append((sent, body))
+            self.sent.append(sent)
+            self.messages.append(
+                Message(sent.mesh_message_id, digest(body), sent.message_header_id, ANSWERED, True, "completed")
+            )
 
     def run(self, *, minutes: float, step_s: int) -> None:
         """As the scheduler runs them: every job at its own interval, the stages between after each poll."""
@@ -124,30 +131,36 @@ class Play:
 
     def hospital_reads(self) -> None:
         for received in self.hospital.read_inbox():
-            self.got[received.local_id].append(received.body)
+            said = received.response
+            code, answers = (said.code, said.answers) if said else (None, None)
+            sending = Sending(received.local_id or "", digest(received.body), HOSPITAL, code or "none", answers or "nothing")
+            self.got.append(sending)
 
     def answers(self) -> list[tuple[str | None, str | None]]:
         """Infrastructure and business code that came back for each letter."""
         self.hospital_reads()
-        return [codes(self.hospital.responses_to(sent)) for sent, _ in self.sent]
+        return [codes(self.hospital.responses_to(sent)) for sent in self.sent]
+
+    def wrong_in_the_end(self) -> list[Violation]:
+        """What does not hold of a practice that has nothing more to do."""
+        return in_the_end(self._evidence())
+
+    def _evidence(self) -> Evidence:
+        self.hospital_reads()
+        disk, inbox = Disk(self.directory), self.sandbox.window().inbox(PRACTICE)
+        rows = disk.rows([each.mesh_message_id for each in self.messages], disk.ledger)
+        return Evidence(HOSPITAL, self.messages, inbox, self.got, rows, [disk.letter(path) for path in disk.letter_paths()])
 
     def doubled(self) -> int:
-        """So many responses came again; every one of them byte for byte the same."""
-        for bodies in self.got.values():
-            assert len(set(bodies)) == 1, "a response came again with other bytes"
-        surplus = sum(len(self.hospital.responses_to(sent).surplus) for sent, _ in self.sent)
-        assert surplus == sum(len(bodies) - 1 for bodies in self.got.values()), "two different responses of one level"
-        assert self.hospital.unexplained == ()
-        return surplus
+        """So many responses came again, each as it was; nothing else has gone wrong so far."""
+        wrong = at_any_time(self._evidence())
+        assert wrong == [], wrong
+        return self.repeated()
 
-    def filed(self) -> Counter[bytes]:
-        """The letters that lie in the directory, by their received bytes."""
-        directory = self.directory / "state" / "letters"
-        return Counter(path.read_bytes() for path in directory.rglob("message.*"))
-
-    def left_in_mesh(self) -> list[str]:
-        with closing(self.sandbox.mailbox(PRACTICE)) as practice:
-            return [one for page in practice.pages() for one in page]
+    def repeated(self) -> int:
+        """So many responses came again."""
+        self.hospital_reads()
+        return len(self.got) - len({each.local_id for each in self.got})
 
     def events(self) -> Counter[str]:
         return Counter(line["event"] for line in self.said)

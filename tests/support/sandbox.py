@@ -3,12 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import socket
-import subprocess
-import sys
-import time
-import urllib.error
 import urllib.request
 from pathlib import Path
 from typing import Any
@@ -16,20 +10,13 @@ from typing import Any
 from pydantic import SecretStr
 
 from mesh_itk3.adapters.mesh_mailbox import MeshConnection, MeshMailbox
+from mesh_itk3.simulator import sandbox as simulator
+from mesh_itk3.simulator.prove.gather import Window
+from mesh_itk3.simulator.sandbox import PASSWORD, SHARED_KEY
 
-HOSPITAL = "X26ABC1"
-PRACTICE = "X26ABC2"
+HOSPITAL = simulator.HOSPITAL_MAILBOX
+PRACTICE = simulator.PRACTICE_MAILBOX
 OTHER_PRACTICE = "X26ABC3"
-PASSWORD = "password"
-SHARED_KEY = "TestKey"
-START_DEADLINE_S = 30.0
-TESTS = Path(__file__).parents[1]
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def connection(url: str, mailbox_id: str, **changes: Any) -> MeshConnection:
@@ -46,58 +33,26 @@ def connection(url: str, mailbox_id: str, **changes: Any) -> MeshConnection:
     return MeshConnection(**(settings | changes))
 
 
-class Sandbox:
+class Sandbox(simulator.Sandbox):
     """`start`, then use `url`; `stop` in any case. Everything is in its memory: `reset` forgets every message."""
 
-    def __init__(self, log_file: Path, port: int | None = None) -> None:
-        self.sends = log_file.with_name("sends")
-        """Everything that it is sent, one file each."""
-        self.port = port or free_port()
-        self.url = f"http://127.0.0.1:{self.port}"
-        self._log_file = log_file
-        self._process: subprocess.Popen[bytes] | None = None
+    def __init__(self, log_file: Path) -> None:
+        self.calls = log_file.with_name("calls.jsonl")
+        """A line for each call of a mailbox; see `simulator/prove/window.py`."""
+        app, environment = "mesh_itk3.simulator.prove.window:app", {"WINDOW_LOG": str(self.calls)}
+        super().__init__(log_file, app=app, environment=environment)
 
-    def start(self) -> None:
-        """Returns when it answers. Raises RuntimeError, with its last lines, where it does not within 30 seconds."""
-        environment = os.environ | {
-            "AUTH_MODE": "full",
-            "STORE_MODE": "memory",
-            "SHARED_KEY": SHARED_KEY,
-            "PYTHONWARNINGS": "ignore",
-            "WATCHED_SENDS": str(self.sends),
-        }
-        self.sends.mkdir(exist_ok=True)
-        command = [sys.executable, "-m", "uvicorn", "support.watched_sandbox:app", "--app-dir", str(TESTS)]
-        command += ["--host", "127.0.0.1", "--port", str(self.port)]
-        with self._log_file.open("ab") as log:
-            self._process = subprocess.Popen([*command, "--no-access-log"], stdout=log, stderr=log, env=environment)
-        self._wait_until_it_answers()
+    @property
+    def port(self) -> int:
+        return int(self.url.rpartition(":")[2])
 
-    def _wait_until_it_answers(self) -> None:
-        deadline = time.monotonic() + START_DEADLINE_S
-        while time.monotonic() < deadline and self._process is not None and self._process.poll() is None:
-            try:
-                self._ask("GET", "/health")
-            except OSError:
-                time.sleep(0.05)
-                continue
-            return
-        self.stop()
-        raise RuntimeError(f"the sandbox did not start: {self._log_file.read_text(errors='replace')[-2000:]}")
-
-    def stop(self) -> None:
-        if self._process is not None:
-            self._process.terminate()
-            try:
-                self._process.wait(10)
-            except subprocess.TimeoutExpired:
-                self._process.kill()
-                self._process.wait(10)
-            self._process = None
+    def window(self) -> Window:
+        """Each sees the calls that are there from the last `reset` on, and once."""
+        return Window(self.url, self.calls)
 
     def reset(self) -> None:
-        """Forgets all messages of all mailboxes."""
-        self._ask("DELETE", "/messageexchange/admin/reset")
+        """Forgets all messages of all mailboxes, and all calls."""
+        self.window().forget()
 
     def mailbox(self, mailbox_id: str, **changes: Any) -> MeshMailbox:
         return MeshMailbox(connection(self.url, mailbox_id, **changes))

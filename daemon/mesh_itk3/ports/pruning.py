@@ -60,5 +60,8 @@ class Pruning(Protocol):
     def prune_response_bytes(self, before: datetime, mailbox_ids: Sequence[str], limit: int, now: datetime) -> int:
         """Removes the bytes of up to `limit` responses that were written before that time and are delivered; how many."""
 
+    def unnamed(self, names: Sequence[str]) -> list[str]:
+        """Those of these payload names that no row names at this moment, in their order; changes nothing."""
+
     def sweep(self, names: Sequence[str], discard: Callable[[str], None]) -> int:
         """Calls `discard` for the payload names that no row names, inside a write transaction; how many."""

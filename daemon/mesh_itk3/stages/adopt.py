@@ -60,8 +60,7 @@ def adopt(ledger: Ledger, payloads: PayloadStore, routes: Routes, mailbox_id: st
     payload store is away, for then nothing can be said of what is in it.
     """
     _require_store(ledger, payloads, mailbox_id)
-    unnamed: list[str] = []
-    ledger.sweep(sorted(payloads.orphans(_EVERY_FILE, mailbox_id)), unnamed.append)  # removes nothing: only asks
+    unnamed = ledger.unnamed(sorted(payloads.orphans(_EVERY_FILE, mailbox_id)))
     whole = [name for name in unnamed if not name.rpartition("/")[2].startswith(".")]
     found = list(_orphans(payloads, whole))
     orphans = _newest_of_each(found)

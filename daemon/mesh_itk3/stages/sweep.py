@@ -27,8 +27,7 @@ class Swept:
 
 def sweep(ledger: Ledger, payloads: PayloadStore, mailbox_id: str, older_than: datetime) -> Swept:
     """Sweeps one mailbox's payloads; only for a mailbox whose lease is held. Raises LedgerUnavailable, StorageFailed."""
-    unnamed: list[str] = []
-    ledger.sweep(list(payloads.orphans(older_than, mailbox_id)), unnamed.append)  # removes nothing: only asks
+    unnamed = ledger.unnamed(list(payloads.orphans(older_than, mailbox_id)))
     superfluous = _superfluous(ledger, payloads, mailbox_id, unnamed)
     return Swept(ledger.sweep(superfluous, payloads.discard), len(unnamed) - len(superfluous))
 

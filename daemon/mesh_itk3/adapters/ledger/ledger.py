@@ -40,7 +40,7 @@ from mesh_itk3.ports import (
 PAGE_ROWS: Final = 200
 """Messages read at once by `messages`: what bounds its memory."""
 SWEEP_NAMES: Final = 200
-"""Payload names swept in one write transaction, so that a long sweep keeps nobody waiting."""
+"""Payload names looked for in one transaction, so that a long sweep keeps nobody waiting."""
 
 
 def open_ledger(url: str, *, owner: str, lease: timedelta = LEASE) -> SqlLedger:
@@ -208,14 +208,19 @@ class SqlLedger:
             if connection.execute(known).rowcount == 0:
                 connection.execute(insert(mailbox_state), values)
 
+    def unnamed(self, names: Sequence[str]) -> list[str]:
+        found: list[str] = []
+        for start in range(0, len(names), SWEEP_NAMES):
+            with self._database.reading() as connection:
+                found += queries.unnamed_payloads(connection, names[start : start + SWEEP_NAMES])
+        return found
+
     def sweep(self, names: Sequence[str], discard: Callable[[str], None]) -> int:
         swept = 0
         for start in range(0, len(names), SWEEP_NAMES):
-            some = names[start : start + SWEEP_NAMES]
             # Inside a write transaction: no row can begin to name a file between the look and its removal.
             with self._database.writing() as connection:
-                in_use = queries.payload_names_in_use(connection, some)
-                unnamed = [name for name in some if name not in in_use]
+                unnamed = queries.unnamed_payloads(connection, names[start : start + SWEEP_NAMES])
                 for name in unnamed:
                     discard(name)
                 swept += len(unnamed)

@@ -130,9 +130,10 @@ def make_all_due(connection: Connection, mailbox_ids: Sequence[str]) -> None:
     connection.execute(update(response).where(response.c.mailbox_id.in_(mailbox_ids), text(OWED)).values(due_at=None))
 
 
-def payload_names_in_use(connection: Connection, names: Sequence[str]) -> set[str]:
-    query = select(message.c.payload_name).where(message.c.payload_name.in_(names))
-    return {name for name in connection.execute(query).scalars() if name is not None}
+def unnamed_payloads(connection: Connection, names: Sequence[str]) -> list[str]:
+    """Those of these names that no row names, in their order."""
+    in_use = set(connection.execute(select(message.c.payload_name).where(message.c.payload_name.in_(names))).scalars())
+    return [name for name in names if name not in in_use]
 
 
 def _responses_of(connection: Connection, keys: Sequence[MessageKey]) -> dict[MessageKey, list[ResponseRecord]]:

@@ -17,6 +17,7 @@ NEGATIVE: Final = ("1", "2")
 POSITIVE: Final = "20013"
 FINAL: Final = frozenset({"completed", "rejected", "correlated", "uncorrelated", "foreign", "abandoned"})
 """States after which nothing more is to happen."""
+WAITING: Final = "awaiting_decision"
 LEAST_SPACING: Final = 0.25
 """Of an interval between two walks. A guess: no machine delays one by more."""
 GONE_OUT: Final = frozenset({"sent", "delivered", "undelivered"})
@@ -201,7 +202,7 @@ def _finished(e: Evidence) -> Iterator[Violation]:
 
 def _left_behind(each: Message, row: Row) -> Iterator[Violation]:
     left = [
-        f"is {row.state}" if row.state not in FINAL else "",
+        f"is {row.state}" if row.state not in FINAL and not (each.waits and row.state == WAITING) else "",
         "is in progress" if row.is_in_progress else "",
         "waits for a time" if row.is_due else "",
         *(f"a response is {response.state}" for response in row.responses if not _is_settled(row, response)),

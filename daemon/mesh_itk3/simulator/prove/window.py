@@ -70,6 +70,7 @@ def _line(verb: str, scope: Any) -> dict[str, Any]:
         return head
     return head | {
         "local_id": said.get("mex-localid", ""),
+        "chunks": said.get("mex-chunk-range", "1:1"),
         "to": said.get("mex-to", ""),
         "workflow_id": said.get("mex-workflowid", ""),
         "encoding": said.get("content-encoding", ""),
