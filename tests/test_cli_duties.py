@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from mesh_itk3.lifecycle import ResponseState, State
-from mesh_itk3.ports import Changes, Kind, MessageKey, ResponseChanges, ResponseStep, Step
+from mesh_itk3.ports import Changes, Kind, MailboxState, MessageKey, ResponseChanges, ResponseStep, Step
 from mesh_itk3.reasons import Reason
 from support.place import MAILBOX, NOW, Place, a_received, an_entry, is_one_line, send, take
 
@@ -268,6 +268,19 @@ def test_status_says_that_mesh_does_not_answer_and_since_when(place):
         ledger.record_mailbox_state(replace(state, failures=0, reason=None))
     (mailbox,) = place.json("status")["mailboxes"]
     assert (mailbox["is_unavailable"], mailbox["unavailable_since"]) == (False, None)
+
+
+def test_status_shows_the_disk_beside_mesh(place):
+    with place.ledger() as ledger:
+        both = MailboxState(MAILBOX, failures=7, reason="http_503", disk_failures=3, disk_since=NOW)
+        ledger.record_mailbox_state(both)
+    (mailbox,) = place.json("status")["mailboxes"]
+    assert (mailbox["failures"], mailbox["reason"], mailbox["is_unavailable"]) == (7, "http_503", True)
+    assert (mailbox["disk_failures"], mailbox["disk_since"][:19]) == (3, "2025-01-02T10:00:00")
+    shown = place.run("status").stdout
+    assert "7 (http_503), 3 (disk)" in " ".join(shown.split())
+    assert f"mailbox {MAILBOX}: MESH does not answer, or refuses (http_503)" in shown
+    assert f"not collected, the disk refuses since 2025-01-02 10:00:00Z: mailbox {MAILBOX}" in shown
 
 
 def test_status_lists_so_many_that_a_screen_holds_them_and_counts_the_rest(place):

@@ -284,11 +284,17 @@ class Service:
         except LedgerUnavailable as error:
             return f"the ledger cannot be used: {error}"
         if problem := next(filter(None, (each.storage_problem for each in self.daemon.collectors.values())), None):
-            return f"nothing is collected, the disk refuses: {problem}"
+            return f"nothing is collected, the disk refuses: {problem}{self._away()}"
         waiting = sum(n for (_, state), n in overview.messages.items() if state is State.AWAITING_DECISION)
         parked = sum(n for (_, state), n in overview.messages.items() if state is State.PARKED)
         in_hand = sum(overview.messages.values()) - waiting - parked
-        return f"{len(self.daemon.mailbox_ids)} mailboxes, {in_hand} in hand, {waiting} for a person, {parked} parked"
+        mailboxes = len(self.daemon.mailbox_ids)
+        return f"{mailboxes} mailboxes, {in_hand} in hand, {waiting} for a person, {parked} parked{self._away()}"
+
+    def _away(self) -> str:
+        """Said beside whatever else is wrong: the one does not explain the other."""
+        away = sum(guard.breaker.failures > 0 for guard in self.daemon.guards.values())
+        return f"; MESH does not answer, or refuses, {away} of {len(self.daemon.guards)} mailboxes" if away else ""
 
     def _reload(self, scheduler: BackgroundScheduler) -> BackgroundScheduler:
         """The new configuration is read whole before the old daemon is touched; a wrong one changes nothing."""

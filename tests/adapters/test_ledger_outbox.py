@@ -240,7 +240,9 @@ def test_a_response_is_found_by_each_of_its_ids(ledger):
 
 def test_what_is_remembered_of_a_mailbox_is_replaced(ledger):
     assert ledger.mailbox_state(HERE) == MailboxState(HERE)
-    first = MailboxState(HERE, last_handshake_at=NOW, last_poll_at=NOW, failures=2, reason="timeout")
+    first = MailboxState(
+        HERE, last_handshake_at=NOW, last_poll_at=NOW, failures=2, reason="timeout", disk_failures=1, disk_since=NOW
+    )
     second = MailboxState(HERE, last_handshake_at=NOW, last_poll_at=later(minutes=5), last_success_at=later(minutes=5))
 
     for state in (first, second):
