@@ -94,8 +94,28 @@ def test_what_is_owed_by_a_mailbox_that_is_not_configured_any_more_is_not_said_t
     place.config.write_text(place.config.read_text().replace(MAILBOX, "X26OTHER"))
     (row,) = owed(place)
     assert row["to_do"].startswith(f"Nothing is done for {MAILBOX}: it is not configured here.")
-    done = place.run("run", "--once")
-    assert f"mailbox {MAILBOX} is not configured" in done.stderr
+    said = f"mailbox {MAILBOX} is not configured, and the ledger has 1 response of it that now waits for ever"
+    assert place.run("run", "--once").stderr.count(said) == 1
+    checked = place.run("check", "--offline")
+    assert checked.stdout.count(said) == 1
+    (one,) = [each for each in place.json("check", "--offline")["checks"] if each["check"] == "unserved mailbox"]
+    assert (one["outcome"], one["text"]) == ("warning", said)
+
+
+def test_a_mailbox_that_is_not_configured_any_more_and_waits_for_nothing_is_not_spoken_of(place):
+    take(place, "M1", State.COMPLETED)
+    send(place, "answer-to-M1", "MESH-1")
+    place.config.write_text(place.config.read_text().replace(MAILBOX, "X26OTHER"))
+    assert "unserved mailbox" not in place.run("check", "--offline").stdout
+
+
+def test_check_counts_what_a_mailbox_without_configuration_has(place):
+    for name, state in (("M1", State.ACCEPTED), ("M2", State.ACCEPTED)):
+        take(place, name, state)
+    defer(place, "M3", hours_ago=1)
+    place.config.write_text(place.config.read_text().replace(MAILBOX, "X26OTHER"))
+    said = f"mailbox {MAILBOX} is not configured, and the ledger has 3 messages and 3 responses of it that now wait for ever"
+    assert said in place.run("check", "--offline").stdout
 
 
 def test_the_deadline_is_the_configured_one_and_what_is_then_decided_is_said(place):

@@ -19,10 +19,10 @@ from mesh_itk3.adapters.logging import configure_logging
 from mesh_itk3.adapters.notify import Notifier
 from mesh_itk3.adapters.owner import act_as_owner
 from mesh_itk3.composition import compose
-from mesh_itk3.daemon import Daemon
+from mesh_itk3.daemon import Daemon, unserved
 from mesh_itk3.inner_process import PROGRAM, READY_WITHIN_S, InnerProcess, Pauses
 from mesh_itk3.inner_words import Start
-from mesh_itk3.lifecycle import ResponseState, State
+from mesh_itk3.lifecycle import State
 from mesh_itk3.once import run_once
 from mesh_itk3.ports import Clock, HeldByAnother, LeaseLost, LedgerUnavailable, StorageFailed
 from mesh_itk3.registry import Registry, registry_of
@@ -130,18 +130,8 @@ def holding(daemon: Daemon) -> Daemon:
 
 
 def say_unserved(daemon: Daemon) -> None:
-    """Messages and responses that stand still because their mailbox is not configured any more. On PostgreSQL another daemon
-    may serve it.
-    """
-    if daemon.settings.ledger.sqlite_file is None:
-        return
-    overview = daemon.ledger.overview(daemon.clock.now(), is_whole=False)
-    standing = {mailbox_id for mailbox_id, _ in overview.messages}
-    standing |= {mailbox_id for mailbox_id, state in overview.responses if state is ResponseState.OWED}
-    for mailbox_id in sorted(standing - set(daemon.mailbox_ids)):
-        problem = (
-            f"mailbox {mailbox_id} is not configured, and the ledger has messages or responses of it that now wait for ever"
-        )
+    """Mailboxes whose messages and responses stand still because they are not configured any more, a line each."""
+    for problem in unserved(daemon.settings, daemon.ledger, daemon.clock.now()):
         events.emit(events.CONFIG_ADVICE, problem=problem)
 
 
