@@ -7,6 +7,7 @@ from itertools import pairwise
 
 import pytest
 
+from mesh_itk3.adapters.ledger.collectors import FileLock
 from mesh_itk3.breaker import Breaker
 from mesh_itk3.lifecycle import State
 from mesh_itk3.once import run_once
@@ -72,6 +73,20 @@ def test_tracking_waits_after_rejected_credentials_too(daemon):
         daemon.track(PRACTICE)
         daemon.track(PRACTICE)
     assert len(mailbox.verbs("track")) == 3
+
+
+def test_what_cannot_be_closed_keeps_nothing_else_open(daemon, tmp_path):
+    class Unclosable(FakeMailbox):
+        def close(self):
+            raise OSError("this connection stays")
+
+    well = FakeMailbox()
+    daemon.mailboxes = {"X26ABC9": Unclosable(), PRACTICE: well}
+    events = captured()
+    daemon.close()
+    assert well.is_closed
+    FileLock(tmp_path / "state" / "ledger.db").hold((), daemon.clock.now())
+    assert [(line["event"], line["stage"], line["error_type"]) for line in events] == [("stage.broken", "close", "OSError")]
 
 
 def test_a_restart_without_its_payload_directory_begins_no_new_one(daemon, tmp_path):

@@ -108,11 +108,14 @@ class Daemon:
                 events.emit(events.MESSAGE_PARKED, **ids(record), stage="recover", reason=Reason.PROCESS_DIED)
 
     def close(self) -> None:
-        """Gives up the mailboxes and closes every connection."""
-        for mailbox in self.mailboxes.values():
-            mailbox.close()
-        self.ledger.release()
-        self.ledger.close()
+        """Gives up the mailboxes and closes every connection. What cannot be closed is said, and raises nothing: all that
+        matters is in the ledger, and the daemon that replaces this one can do without.
+        """
+        for close in (*(mailbox.close for mailbox in self.mailboxes.values()), self.ledger.release, self.ledger.close):
+            try:
+                close()
+            except Exception as error:  # noqa: BLE001 - whatever it is, the others are closed, and a reload goes on
+                self.complaints.say("close", error)
 
     # -------------------------------------------------------------------------------------------- what is done
 

@@ -7,6 +7,7 @@ import signal
 import socket
 import subprocess
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 
@@ -18,6 +19,7 @@ from support.sandbox import PRACTICE
 pytestmark = pytest.mark.sandbox
 
 DEADLINE_S = 30.0
+UNCLOSABLE = Path(__file__).with_name("unclosable.py")
 
 
 @pytest.fixture
@@ -75,6 +77,19 @@ def test_a_wrong_configuration_is_refused_on_sighup_and_the_old_one_goes_on(prac
         assert "max_mesage_bytes" in problem
         sent = hospital.send(a_message("ITK003D"), to=PRACTICE, workflow_id="TOC_FHIR_IP_DISCH")
         eventually(lambda: hospital.read_inbox() is not None and _all_answered(hospital, [sent]))
+
+
+def test_old_connections_that_cannot_be_closed_do_not_end_the_daemon_that_reloads(practice):
+    with practice.running(by=UNCLOSABLE) as daemon:
+        eventually(lambda: practice.logged("service.started"))
+        daemon.send_signal(signal.SIGHUP)
+        eventually(lambda: practice.logged("config.reloaded"))
+        with a_hospital(practice.url) as hospital:
+            sent = hospital.send(a_message("ITK003D"), to=PRACTICE, workflow_id="TOC_FHIR_IP_DISCH")
+            eventually(lambda: hospital.read_inbox() is not None and _all_answered(hospital, [sent]))
+        daemon.send_signal(signal.SIGTERM)
+        assert daemon.wait(20) == 0
+    assert {line["stage"] for line in practice.logged("stage.broken")} == {"close"}
 
 
 def test_a_second_daemon_on_the_same_ledger_is_refused_with_75_and_one_line(practice):
