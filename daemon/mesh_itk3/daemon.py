@@ -147,7 +147,7 @@ class Daemon:
         return self._in_batches(partial(correlate, limit=BATCH))
 
     def respond(self, mailbox_id: str) -> int:
-        """Sends what this mailbox owes; how many were sent."""
+        """Sends what this mailbox owes; of how many responses MESH has answered."""
         return self.guards[mailbox_id].ask(Errand.RESPOND, partial(self._send, self.mailboxes[mailbox_id])) or 0
 
     def _send(self, mailbox: Mailbox, is_probe: bool) -> int:  # noqa: FBT001  the guard says it
