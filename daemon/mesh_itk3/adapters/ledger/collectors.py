@@ -104,10 +104,14 @@ class FileLock:
         """The operating system takes no lock away."""
 
     def is_alive(self, connection: Connection, mailbox_id: str, now: datetime) -> bool:
-        """Looks whether the lock is free, for as long as the look takes. The caller's transaction keeps a daemon that starts
-        now from claiming anything. A lock that may not be looked at counts as held.
-        """
+        """By the lock. The caller's transaction keeps a daemon that starts now from claiming anything."""
         del connection, mailbox_id, now
+        return self.is_held()
+
+    def is_held(self) -> bool:
+        """Whether somebody collects, this process or another. Takes the lock, shared, for as long as the look takes: whoever
+        wants it then tries again (`LOOKED_AT_S`). A lock that may not be looked at counts as held.
+        """
         if self._descriptor is not None:
             return True
         try:
