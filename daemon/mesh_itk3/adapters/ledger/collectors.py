@@ -6,6 +6,7 @@ import fcntl
 import os
 import socket
 import threading
+import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime, timedelta
@@ -21,6 +22,9 @@ from mesh_itk3.ports import HeldByAnother, Hold, LeaseLost, LedgerUnavailable
 
 LEASE: Final = timedelta(seconds=90)
 """Long enough for a renewal to be missed, short enough that another daemon takes over within a poll."""
+
+LOOKED_AT_S: Final = 1.0
+"""How long one tries to take a lock that another process may only be looking at: that takes far less."""
 
 
 class Collectors(Protocol):
@@ -147,8 +151,7 @@ class FileLock:
         except OSError as error:
             raise LedgerUnavailable(f"the lock file beside the ledger cannot be opened ({type(error).__name__})") from error
         try:
-            # flock and not lockf: the latter is lost when any other part of this process closes the file.
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            _take(descriptor)
         except OSError as error:
             holder = os.pread(descriptor, 200, 0).decode("ascii", "replace").strip()
             os.close(descriptor)
@@ -156,6 +159,21 @@ class FileLock:
         self.was_clean = not os.pread(descriptor, 1, 0)
         _write_holder(descriptor, f"pid {os.getpid()} on {socket.gethostname()}\n")
         return descriptor
+
+
+def _take(descriptor: int) -> None:
+    """Again and again while somebody may only be looking. Raises OSError where it stays held."""
+    until = time.monotonic() + LOOKED_AT_S
+    while True:
+        try:
+            # flock and not lockf: the latter is lost when any other part of this process closes the file.
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            if time.monotonic() > until:
+                raise
+            time.sleep(LOOKED_AT_S / 50)
+        else:
+            return
 
 
 def _write_holder(descriptor: int, holder: str) -> None:
