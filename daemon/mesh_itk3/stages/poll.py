@@ -66,9 +66,11 @@ def _say_polled(c: Collector, walk: Walk, started: float) -> None:
 
 
 def handshake_if_due(mailbox: Mailbox, guard: Guard, *, at_once: bool = False) -> bool:
-    """Handshakes where the last one is long enough ago (or `at_once`); whether MESH answered, or none was due."""
+    """Handshakes where the last one is long enough ago (or `at_once`), or was noted by a clock that was ahead; whether MESH
+    answered, or none was due.
+    """
     last = guard.state().last_handshake_at
-    if not at_once and last is not None and guard.clock.now() - last < HANDSHAKE_EVERY:
+    if not at_once and last is not None and timedelta(0) <= guard.clock.now() - last < HANDSHAKE_EVERY:
         return True
     return bool(guard.ask(Errand.HANDSHAKE, lambda _: _handshake(mailbox, guard)))
 
