@@ -53,6 +53,7 @@ MAX_FUNCTION_LINES = 45
 PER_MESSAGE = "the per-message loop: one message's fault holds up no other; it moves a state and logs an event"
 BROAD_EXCEPTS: dict[str, tuple[int, str]] = {
     "daemon/mesh_itk3/cli.py": (1, "the last resort: one line for the person, type and place for the log, no traceback"),
+    "daemon/mesh_itk3/daemon.py": (1, "closing connections of several libraries: one that fails keeps no other open"),
     "daemon/mesh_itk3/registry.py": (2, "foreign code: importing or making a handler may raise anything; the others go on"),
     "daemon/mesh_itk3/inner.py": (1, "as for a job of the scheduler: the next turn tries again"),
     "daemon/mesh_itk3/scheduler.py": (1, "a job must never take the scheduler down; the next run tries again"),

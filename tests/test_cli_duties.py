@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from mesh_itk3.lifecycle import ResponseState, State
-from mesh_itk3.ports import Changes, Kind, MessageKey, ResponseChanges, ResponseStep, Step
+from mesh_itk3.ports import Changes, Kind, MailboxState, MessageKey, ResponseChanges, ResponseStep, Step
 from mesh_itk3.reasons import Reason
 from support.place import MAILBOX, NOW, Place, a_received, an_entry, is_one_line, send, take
 
@@ -94,8 +94,28 @@ def test_what_is_owed_by_a_mailbox_that_is_not_configured_any_more_is_not_said_t
     place.config.write_text(place.config.read_text().replace(MAILBOX, "X26OTHER"))
     (row,) = owed(place)
     assert row["to_do"].startswith(f"Nothing is done for {MAILBOX}: it is not configured here.")
-    done = place.run("run", "--once")
-    assert f"mailbox {MAILBOX} is not configured" in done.stderr
+    said = f"mailbox {MAILBOX} is not configured, and the ledger has 1 response of it that now waits for ever"
+    assert place.run("run", "--once").stderr.count(said) == 1
+    checked = place.run("check", "--offline")
+    assert checked.stdout.count(said) == 1
+    (one,) = [each for each in place.json("check", "--offline")["checks"] if each["check"] == "unserved mailbox"]
+    assert (one["outcome"], one["text"]) == ("warning", said)
+
+
+def test_a_mailbox_that_is_not_configured_any_more_and_waits_for_nothing_is_not_spoken_of(place):
+    take(place, "M1", State.COMPLETED)
+    send(place, "answer-to-M1", "MESH-1")
+    place.config.write_text(place.config.read_text().replace(MAILBOX, "X26OTHER"))
+    assert "unserved mailbox" not in place.run("check", "--offline").stdout
+
+
+def test_check_counts_what_a_mailbox_without_configuration_has(place):
+    for name, state in (("M1", State.ACCEPTED), ("M2", State.ACCEPTED)):
+        take(place, name, state)
+    defer(place, "M3", hours_ago=1)
+    place.config.write_text(place.config.read_text().replace(MAILBOX, "X26OTHER"))
+    said = f"mailbox {MAILBOX} is not configured, and the ledger has 3 messages and 3 responses of it that now wait for ever"
+    assert said in place.run("check", "--offline").stdout
 
 
 def test_the_deadline_is_the_configured_one_and_what_is_then_decided_is_said(place):
@@ -268,6 +288,19 @@ def test_status_says_that_mesh_does_not_answer_and_since_when(place):
         ledger.record_mailbox_state(replace(state, failures=0, reason=None))
     (mailbox,) = place.json("status")["mailboxes"]
     assert (mailbox["is_unavailable"], mailbox["unavailable_since"]) == (False, None)
+
+
+def test_status_shows_the_disk_beside_mesh(place):
+    with place.ledger() as ledger:
+        both = MailboxState(MAILBOX, failures=7, reason="http_503", disk_failures=3, disk_since=NOW)
+        ledger.record_mailbox_state(both)
+    (mailbox,) = place.json("status")["mailboxes"]
+    assert (mailbox["failures"], mailbox["reason"], mailbox["is_unavailable"]) == (7, "http_503", True)
+    assert (mailbox["disk_failures"], mailbox["disk_since"][:19]) == (3, "2025-01-02T10:00:00")
+    shown = place.run("status").stdout
+    assert "7 (http_503), 3 (disk)" in " ".join(shown.split())
+    assert f"mailbox {MAILBOX}: MESH does not answer, or refuses (http_503)" in shown
+    assert f"not collected, the disk refuses since 2025-01-02 10:00:00Z: mailbox {MAILBOX}" in shown
 
 
 def test_status_lists_so_many_that_a_screen_holds_them_and_counts_the_rest(place):

@@ -7,10 +7,11 @@ from itertools import pairwise
 
 import pytest
 
-from mesh_itk3.breaker import Breaker
+from mesh_itk3.adapters.ledger.collectors import FileLock
+from mesh_itk3.breaker import Breaker, Errand
 from mesh_itk3.lifecycle import State
 from mesh_itk3.once import run_once
-from mesh_itk3.ports import CredentialsRejected
+from mesh_itk3.ports import CredentialsRejected, ResponseChanges, ResponseStep, SendRefused
 from mesh_itk3.simulator.messages import a_message
 from mesh_itk3.stages.prune import ROWS_AT_ONCE
 from support.composed import a_composed_daemon
@@ -53,6 +54,45 @@ def test_what_is_owed_is_sent_once_the_credentials_are_taken(daemon):
     assert daemon.guards[PRACTICE].breaker == Breaker()
 
 
+def test_a_probe_that_mesh_refuses_for_good_is_an_answer_and_closes_the_breaker(daemon):
+    mailbox = daemon.mailboxes[PRACTICE]
+    daemon.respond(PRACTICE)
+    assert daemon.guards[PRACTICE].breaker.failing
+    events = captured()
+    mailbox.heal()
+    mailbox.delivers_to = {}
+    daemon.clock.advance(hours=1)
+    daemon.respond(PRACTICE)
+    assert daemon.guards[PRACTICE].breaker == Breaker()
+    assert daemon.ledger.mailbox_state(PRACTICE).failures == 0
+    assert [line["event"] for line in events] == ["response.parked", "mailbox.recovered"]
+
+
+def test_a_probe_that_finds_nothing_to_send_is_no_answer(daemon):
+    daemon.respond(PRACTICE)
+    mailbox = daemon.mailboxes[PRACTICE]
+    daemon.clock.advance(hours=1)
+    daemon.ledger.apply_responses([put_off(each, daemon.clock) for each in daemon.ledger.outstanding_responses()])
+    tried = len(mailbox.done)
+    daemon.respond(PRACTICE)
+    assert len(mailbox.done) == tried
+    assert daemon.guards[PRACTICE].breaker.failing == {Errand.RESPOND}
+
+
+def test_a_probe_that_cannot_be_sent_at_all_is_no_answer_of_mesh(daemon):
+    daemon.respond(PRACTICE)
+    daemon.mailboxes[PRACTICE].error = SendRefused("unusable_header", was_asked=False)
+    daemon.clock.advance(hours=1)
+    daemon.respond(PRACTICE)
+    assert {each.status_code for each in daemon.ledger.outstanding_responses()} == {"unusable_header"}
+    assert daemon.guards[PRACTICE].breaker.failing == {Errand.RESPOND}
+
+
+def put_off(response, clock):
+    later = ResponseChanges(due_at=clock.now() + timedelta(minutes=10))
+    return ResponseStep(response.local_id, response.state, response.state, None, later)
+
+
 def test_once_does_not_wait_after_rejected_credentials(daemon):
     daemon.respond(PRACTICE)
     daemon.mailboxes[PRACTICE].heal()
@@ -72,6 +112,20 @@ def test_tracking_waits_after_rejected_credentials_too(daemon):
         daemon.track(PRACTICE)
         daemon.track(PRACTICE)
     assert len(mailbox.verbs("track")) == 3
+
+
+def test_what_cannot_be_closed_keeps_nothing_else_open(daemon, tmp_path):
+    class Unclosable(FakeMailbox):
+        def close(self):
+            raise OSError("this connection stays")
+
+    well = FakeMailbox()
+    daemon.mailboxes = {"X26ABC9": Unclosable(), PRACTICE: well}
+    events = captured()
+    daemon.close()
+    assert well.is_closed
+    FileLock(tmp_path / "state" / "ledger.db").hold((), daemon.clock.now())
+    assert [(line["event"], line["stage"], line["error_type"]) for line in events] == [("stage.broken", "close", "OSError")]
 
 
 def test_a_restart_without_its_payload_directory_begins_no_new_one(daemon, tmp_path):

@@ -8,9 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mesh_itk3.adapters.mesh_errors import MAX_RETRY_AFTER_S
 from mesh_itk3.retry import (
     ATTEMPTS,
     CREDENTIALS,
+    LONGEST_WAIT,
     MAILBOX,
     MAX_ATTEMPTS,
     MAX_INTERRUPTED,
@@ -18,6 +20,7 @@ from mesh_itk3.retry import (
     TryAgain,
     after_failed_attempt,
     is_parked_after_interruption,
+    latest_due_at,
     may_resend_unresolved,
 )
 
@@ -80,9 +83,15 @@ def test_it_is_never_less_than_what_the_other_side_asked_for(pace, failures, jit
     assert waits == max(asked, pace.delay_s(failures, jitter=jitter))
 
 
-@pytest.mark.parametrize(("minutes", "may"), [(0, False), (59, False), (60, True), (600, True)])
+@pytest.mark.parametrize(("minutes", "may"), [(0, False), (59, False), (60, True), (600, True), (-59, False), (-60, True)])
 def test_an_unresolved_send_is_repeated_only_after_an_hour_without_an_answer(minutes, may):
     assert may_resend_unresolved(NOW, NOW + timedelta(minutes=minutes)) is may
+
+
+def test_nothing_is_due_later_than_a_day_and_a_minute_from_now_unless_the_clock_was_wrong():
+    assert latest_due_at(NOW) == NOW + LONGEST_WAIT + timedelta(minutes=1)
+    assert timedelta(seconds=max(pace.ceiling_s for pace in (ATTEMPTS, MAILBOX, CREDENTIALS)) * 1.25) < LONGEST_WAIT
+    assert timedelta(seconds=MAX_RETRY_AFTER_S) < LONGEST_WAIT
 
 
 def test_each_wait_is_four_times_the_one_before_up_to_a_quarter_of_an_hour():

@@ -66,7 +66,7 @@ def compose(settings: Settings, registry: Registry, *, clock: Clock, stopping: t
     and connects to nothing yet. Raises LedgerUnavailable, StorageFailed.
     """
     url = settings.ledger.url.get_secret_value()
-    settle_log(url, clock.now())
+    settle_log(url)
     migrated = migrate(url, clock.now())
     if migrated.upgraded:
         events.emit(events.LEDGER_UPGRADED, schema=migrated.revision)

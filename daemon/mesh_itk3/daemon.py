@@ -14,7 +14,7 @@ from typing import Final
 from mesh_itk3 import events
 from mesh_itk3.adapters.certificate import EXPIRES_SOON, expires_at
 from mesh_itk3.breaker import Errand
-from mesh_itk3.lifecycle import State
+from mesh_itk3.lifecycle import ResponseState, State
 from mesh_itk3.ports import Clock, Ledger, Mailbox, PayloadStore
 from mesh_itk3.reasons import Reason
 from mesh_itk3.registry import Registry
@@ -108,11 +108,14 @@ class Daemon:
                 events.emit(events.MESSAGE_PARKED, **ids(record), stage="recover", reason=Reason.PROCESS_DIED)
 
     def close(self) -> None:
-        """Gives up the mailboxes and closes every connection."""
-        for mailbox in self.mailboxes.values():
-            mailbox.close()
-        self.ledger.release()
-        self.ledger.close()
+        """Gives up the mailboxes and closes every connection. What cannot be closed is said, and raises nothing: all that
+        matters is in the ledger, and the daemon that replaces this one can do without.
+        """
+        for close in (*(mailbox.close for mailbox in self.mailboxes.values()), self.ledger.release, self.ledger.close):
+            try:
+                close()
+            except Exception as error:  # noqa: BLE001 - whatever it is, the others are closed, and a reload goes on
+                self.complaints.say("close", error)
 
     # -------------------------------------------------------------------------------------------- what is done
 
@@ -144,7 +147,7 @@ class Daemon:
         return self._in_batches(partial(correlate, limit=BATCH))
 
     def respond(self, mailbox_id: str) -> int:
-        """Sends what this mailbox owes; how many were sent."""
+        """Sends what this mailbox owes; of how many responses MESH has answered."""
         return self.guards[mailbox_id].ask(Errand.RESPOND, partial(self._send, self.mailboxes[mailbox_id])) or 0
 
     def _send(self, mailbox: Mailbox, is_probe: bool) -> int:  # noqa: FBT001  the guard says it
@@ -301,6 +304,30 @@ class Daemon:
         for mailbox_id in mailbox_ids:
             if bell := self.bells.get(mailbox_id):
                 bell.ring()
+
+
+def unserved(settings: Settings, ledger: Ledger, now: datetime) -> list[str]:
+    """A sentence for each mailbox that is not configured and has something in the ledger that waits. On PostgreSQL none, for
+    another daemon may serve it. Raises LedgerUnavailable.
+    """
+    if settings.ledger.sqlite_file is None:
+        return []
+    overview = ledger.overview(now, is_whole=False)
+    messages: Counter[str] = Counter()
+    responses: Counter[str] = Counter()
+    for (mailbox_id, _), count in overview.messages.items():
+        messages[mailbox_id] += count
+    for (mailbox_id, state), count in overview.responses.items():
+        responses[mailbox_id] += count if state is ResponseState.OWED else 0
+    standing = (messages + responses).keys() - settings.mailboxes.keys()
+    return [_unserved(mailbox_id, messages[mailbox_id], responses[mailbox_id]) for mailbox_id in sorted(standing)]
+
+
+def _unserved(mailbox_id: str, messages: int, responses: int) -> str:
+    counts = ((messages, "message"), (responses, "response"))
+    what = " and ".join(f"{count} {one}{'s' if count > 1 else ''}" for count, one in counts if count)
+    waits = "waits" if messages + responses == 1 else "wait"
+    return f"mailbox {mailbox_id} is not configured, and the ledger has {what} of it that now {waits} for ever"
 
 
 def _discard(_: object) -> None:

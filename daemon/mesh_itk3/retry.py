@@ -13,6 +13,10 @@ MAX_INTERRUPTED: Final = 10
 RESEND_UNRESOLVED_AFTER: Final = timedelta(hours=1)
 """A send whose outcome no look-up can tell is repeated with identical bytes after this long: a doubled response is
 harmless, a missing one is not (design rule 15)."""
+LONGEST_WAIT: Final = timedelta(days=1)
+"""What a handler may ask for at most; MESH's Retry-After and the waits between attempts are shorter."""
+_CORRECTION: Final = timedelta(minutes=1)
+"""By so much a clock may be set right, or two machines differ, and nothing comes early."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,5 +68,14 @@ def is_parked_after_interruption(interrupted: int) -> bool:
 
 
 def may_resend_unresolved(unresolved_since: datetime, now: datetime) -> bool:
-    """Whether a send of unknown outcome is repeated although no look-up has answered."""
-    return now - unresolved_since >= RESEND_UNRESOLVED_AFTER
+    """Whether a send of unknown outcome is repeated although no look-up has answered. Noted by a clock that was ahead, it has
+    waited nobody knows how long.
+    """
+    return abs(now - unresolved_since) >= RESEND_UNRESOLVED_AFTER
+
+
+def latest_due_at(now: datetime) -> datetime:
+    """Nothing that was put off by a clock that is right is due later. What is was put off when the clock was ahead, years
+    perhaps, and is due now, or nobody would ever know.
+    """
+    return now + LONGEST_WAIT + _CORRECTION

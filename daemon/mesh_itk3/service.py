@@ -19,10 +19,10 @@ from mesh_itk3.adapters.logging import configure_logging
 from mesh_itk3.adapters.notify import Notifier
 from mesh_itk3.adapters.owner import act_as_owner
 from mesh_itk3.composition import compose
-from mesh_itk3.daemon import Daemon
+from mesh_itk3.daemon import Daemon, unserved
 from mesh_itk3.inner_process import PROGRAM, READY_WITHIN_S, InnerProcess, Pauses
 from mesh_itk3.inner_words import Start
-from mesh_itk3.lifecycle import ResponseState, State
+from mesh_itk3.lifecycle import State
 from mesh_itk3.once import run_once
 from mesh_itk3.ports import Clock, HeldByAnother, LeaseLost, LedgerUnavailable, StorageFailed
 from mesh_itk3.registry import Registry, registry_of
@@ -130,18 +130,8 @@ def holding(daemon: Daemon) -> Daemon:
 
 
 def say_unserved(daemon: Daemon) -> None:
-    """Messages and responses that stand still because their mailbox is not configured any more. On PostgreSQL another daemon
-    may serve it.
-    """
-    if daemon.settings.ledger.sqlite_file is None:
-        return
-    overview = daemon.ledger.overview(daemon.clock.now(), is_whole=False)
-    standing = {mailbox_id for mailbox_id, _ in overview.messages}
-    standing |= {mailbox_id for mailbox_id, state in overview.responses if state is ResponseState.OWED}
-    for mailbox_id in sorted(standing - set(daemon.mailbox_ids)):
-        problem = (
-            f"mailbox {mailbox_id} is not configured, and the ledger has messages or responses of it that now wait for ever"
-        )
+    """Mailboxes whose messages and responses stand still because they are not configured any more, a line each."""
+    for problem in unserved(daemon.settings, daemon.ledger, daemon.clock.now()):
         events.emit(events.CONFIG_ADVICE, problem=problem)
 
 
@@ -284,11 +274,17 @@ class Service:
         except LedgerUnavailable as error:
             return f"the ledger cannot be used: {error}"
         if problem := next(filter(None, (each.storage_problem for each in self.daemon.collectors.values())), None):
-            return f"nothing is collected, the disk refuses: {problem}"
+            return f"nothing is collected, the disk refuses: {problem}{self._away()}"
         waiting = sum(n for (_, state), n in overview.messages.items() if state is State.AWAITING_DECISION)
         parked = sum(n for (_, state), n in overview.messages.items() if state is State.PARKED)
         in_hand = sum(overview.messages.values()) - waiting - parked
-        return f"{len(self.daemon.mailbox_ids)} mailboxes, {in_hand} in hand, {waiting} for a person, {parked} parked"
+        mailboxes = len(self.daemon.mailbox_ids)
+        return f"{mailboxes} mailboxes, {in_hand} in hand, {waiting} for a person, {parked} parked{self._away()}"
+
+    def _away(self) -> str:
+        """Said beside whatever else is wrong: the one does not explain the other."""
+        away = sum(guard.breaker.failures > 0 for guard in self.daemon.guards.values())
+        return f"; MESH does not answer, or refuses, {away} of {len(self.daemon.guards)} mailboxes" if away else ""
 
     def _reload(self, scheduler: BackgroundScheduler) -> BackgroundScheduler:
         """The new configuration is read whole before the old daemon is touched; a wrong one changes nothing."""

@@ -1,5 +1,6 @@
 """SQLite: one collector for the whole ledger, by a lock of the operating system that dies with its holder."""
 
+import fcntl
 import os
 import subprocess
 import sys
@@ -7,7 +8,9 @@ import sys
 import pytest
 
 from mesh_itk3.adapters.ledger import migrate, open_held_ledger, open_ledger
+from mesh_itk3.adapters.ledger.collectors import FileLock
 from mesh_itk3.ports import HeldByAnother
+from support.eventually import eventually
 from support.ledger_rows import HERE, NOW, THERE, claimed, record
 
 HOLD = """
@@ -40,6 +43,35 @@ def holder(url):
     process.stdout.close()
 
 
+LOOK = """
+import fcntl, os, sys, time
+print("looking", flush=True)
+while True:
+    descriptor = os.open(sys.argv[1], os.O_RDWR)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        time.sleep(0.02)
+    except OSError:
+        pass
+    os.close(descriptor)
+    time.sleep(0.02)
+"""
+"""What `FileLock.is_held` does, on a machine so busy that each look takes 20 ms."""
+
+
+@pytest.fixture
+def looking(tmp_path, ledger, url):
+    """A second process that looks again and again whether somebody collects, as operators' commands do now and then."""
+    ledger.hold([HERE], NOW)  # which makes the file
+    ledger.release()
+    with subprocess.Popen(
+        [sys.executable, "-c", LOOK, tmp_path / "ledger.db.lock"], stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout.readline() == "looking\n"
+        yield process
+        process.kill()
+
+
 @pytest.fixture
 def ledger(url):
     ledger = open_ledger(url, owner="this")
@@ -55,6 +87,27 @@ def test_a_second_process_is_told_which_one_holds_the_ledger(ledger, holder):
 def test_the_lock_stands_for_every_mailbox_of_the_ledger(ledger, holder):
     with pytest.raises(HeldByAnother):
         ledger.hold([THERE], NOW)
+
+
+def test_a_daemon_that_starts_while_somebody_looks_is_not_turned_away(looking, ledger, tmp_path):
+    for _ in range(5):
+        eventually(lambda: is_looked_at(tmp_path / "ledger.db.lock"))
+        ledger.hold([HERE], NOW)
+        ledger.release()
+
+
+def is_looked_at(file) -> bool:
+    with file.open("r+b") as opened:
+        try:
+            fcntl.flock(opened, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            return True
+        return False
+
+
+def test_a_look_takes_a_lock_that_is_being_looked_at_for_free(looking, tmp_path):
+    lock = FileLock(tmp_path / "ledger.db")
+    assert not any(lock.is_held() for _ in range(100))
 
 
 def test_the_lock_is_free_the_moment_its_holder_is_killed(ledger, holder):

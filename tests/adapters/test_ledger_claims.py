@@ -48,6 +48,14 @@ def test_a_claim_takes_the_oldest_of_its_state_and_kinds(ledger):
     assert claimed(ledger, mailbox_ids=()) == []
 
 
+def test_what_is_due_later_than_anything_can_wait_was_put_off_by_a_clock_that_was_wrong_and_is_due(ledger):
+    record(ledger, 1, 2)
+    ledger.apply([a_step(1, State.RECEIVED, State.RECEIVED, due_at=later(days=3650), attempts=1)])
+    ledger.apply([a_step(2, State.RECEIVED, State.RECEIVED, due_at=later(days=1), attempts=1)])
+
+    assert claimed(ledger) == [key(1)]
+
+
 def test_a_message_that_waits_is_claimed_when_it_is_due(ledger):
     record(ledger, 1)
     ledger.apply([a_step(1, State.RECEIVED, State.RECEIVED, due_at=later(minutes=5), attempts=1)])

@@ -64,6 +64,14 @@ def test_a_claim_of_responses_tells_a_first_try_from_one_of_unknown_outcome(ledg
     assert ledger.response_by(local_id="infrastructure-1").unresolved_since == NOW
 
 
+def test_a_response_that_is_due_later_than_any_can_wait_is_due_and_holds_up_no_business_response(ledger):
+    owe_both(ledger)
+    put_off = ResponseStep("infrastructure-1", ResponseState.OWED, ResponseState.OWED, None, {"due_at": later(days=3650)})
+    ledger.apply_responses([put_off])
+
+    assert [each.local_id for each in ledger.claim_responses(HERE, NOW, 10)] == ["infrastructure-1", "business-1"]
+
+
 def test_responses_are_claimed_oldest_first_within_the_mailbox_when_due(ledger):
     for number in (1, 2, 3):
         record(ledger, number)
@@ -240,7 +248,9 @@ def test_a_response_is_found_by_each_of_its_ids(ledger):
 
 def test_what_is_remembered_of_a_mailbox_is_replaced(ledger):
     assert ledger.mailbox_state(HERE) == MailboxState(HERE)
-    first = MailboxState(HERE, last_handshake_at=NOW, last_poll_at=NOW, failures=2, reason="timeout")
+    first = MailboxState(
+        HERE, last_handshake_at=NOW, last_poll_at=NOW, failures=2, reason="timeout", disk_failures=1, disk_since=NOW
+    )
     second = MailboxState(HERE, last_handshake_at=NOW, last_poll_at=later(minutes=5), last_success_at=later(minutes=5))
 
     for state in (first, second):

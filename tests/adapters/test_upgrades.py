@@ -12,7 +12,7 @@ from mesh_itk3.adapters.ledger.engine import connect
 from mesh_itk3.adapters.ledger.migrate import SHIPPED, Migrations
 from mesh_itk3.adapters.ledger.schema import REVISION
 from mesh_itk3.lifecycle import ResponseState, State
-from mesh_itk3.ports import Expired
+from mesh_itk3.ports import Expired, MailboxState
 from support.ledger_rows import HERE, NOW, later
 
 MESSAGES = ("completed", "rejected", "accepted", "parked")
@@ -43,7 +43,7 @@ def an_old_ledger(url: str, revision: str) -> None:
     database.close()
 
 
-@pytest.mark.parametrize("revision", ["0001", "0002"])
+@pytest.mark.parametrize("revision", ["0001", "0002", "0003"])
 def test_a_ledger_of_each_released_schema_keeps_all_it_held_and_can_be_pruned(empty_url, revision):
     an_old_ledger(empty_url, revision)
 
@@ -59,3 +59,27 @@ def test_a_ledger_of_each_released_schema_keeps_all_it_held_and_can_be_pruned(em
         rules = Expired({State.COMPLETED: later(days=1), State.REJECTED: later(days=1)}, None, later(days=1))
         # Of the rejected one the answer was lost, and nobody has seen it.
         assert [(each.kind, each.count) for each in ledger.prunable(rules, (HERE,))] == [("payloads", 1), ("response_bytes", 1)]
+
+
+INSERT_STATE = """INSERT INTO mailbox_state (mailbox_id, last_poll_at, last_success_at, failures, reason)
+    VALUES (:mailbox, :polled, :well, :failures, :reason)"""
+
+
+@pytest.mark.parametrize("revision", ["0001", "0002", "0003"])
+def test_what_a_mailbox_failed_with_is_of_mesh_or_of_the_disk_afterwards(empty_url, revision):
+    migrate(empty_url, NOW, Migrations(SHIPPED.directory, revision))
+    database = connect(empty_url)
+    times = {"polled": later(hours=1).isoformat(timespec="microseconds"), "well": NOW.isoformat(timespec="microseconds")}
+    with database.writing() as connection:
+        for mailbox, failures, reason in (("FULL", 4, "storage_failed"), ("AWAY", 5, "timeout"), ("WELL", 0, None)):
+            row = {"mailbox": mailbox, "failures": failures, "reason": reason, **times}
+            connection.execute(sa.text(INSERT_STATE), row)
+    database.close()
+
+    assert migrate(empty_url, NOW).upgraded
+
+    with closing(open_ledger(empty_url, owner="new")) as ledger:
+        known = {"last_poll_at": later(hours=1), "last_success_at": NOW}
+        assert ledger.mailbox_state("FULL") == MailboxState("FULL", **known, disk_failures=4, disk_since=later(hours=1))
+        assert ledger.mailbox_state("AWAY") == MailboxState("AWAY", **known, failures=5, reason="timeout")
+        assert ledger.mailbox_state("WELL") == MailboxState("WELL", **known)

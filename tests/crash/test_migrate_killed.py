@@ -47,6 +47,8 @@ def fill(file: Path) -> None:
             _insert(connection, "message_event", {**VALUES, **name})
             if number % 2:
                 _insert(connection, "response", {**VALUES, **answer})
+        state = {"mailbox_id": HERE, "failures": "7", "last_poll_at": VALUES["at"], "reason": "storage_failed"}
+        _insert(connection, "mailbox_state", state)
 
 
 def _insert(connection: sqlite3.Connection, table: str, values: dict[str, str]) -> None:
@@ -63,7 +65,13 @@ def held(file: Path) -> list:
         messages = connection.execute("SELECT mesh_message_id, state, received_at FROM message ORDER BY 1").fetchall()
         responses = connection.execute("SELECT local_id, state FROM response ORDER BY 1").fetchall()
         events = connection.execute("SELECT mesh_message_id, at, outcome FROM message_event ORDER BY 1").fetchall()
-    return [messages, responses, events]
+        return [messages, responses, events, _failures(connection)]
+
+
+def _failures(connection: sqlite3.Connection) -> list:
+    """How often each mailbox had failed, in whichever columns this version keeps it."""
+    columns = {row[1] for row in connection.execute("PRAGMA table_info(mailbox_state)")} & {"failures", "disk_failures"}
+    return connection.execute(f"SELECT mailbox_id, {' + '.join(columns)} FROM mailbox_state").fetchall()  # noqa: S608  as above
 
 
 def revision(file: Path) -> str:
@@ -85,7 +93,7 @@ def copied(directory: Path, to: Path) -> Path:
 def the_ledger_before(directory: Path, old: str) -> list:
     directory.mkdir()
     if old == NO_LEDGER:
-        return [[], [], []]
+        return [[], [], [], []]
     migrate(f"sqlite:///{directory}/ledger.db", NOW, Migrations(SHIPPED.directory, old))
     fill(directory / "ledger.db")
     return held(directory / "ledger.db")

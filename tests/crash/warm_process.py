@@ -26,7 +26,7 @@ from mesh_itk3 import service
 from mesh_itk3.adapters.clock import SystemClock
 from mesh_itk3.adapters.ledger import migrate
 from mesh_itk3.commands.ledger_restore import restore_ledger
-from mesh_itk3.commands.opened import existing_ledger, read_settings
+from mesh_itk3.commands.opened import ledger_to_change, read_settings
 from mesh_itk3.commands.prune import prune_now
 from mesh_itk3.commands.respond import decide
 from mesh_itk3.composition import compose
@@ -48,7 +48,7 @@ def a_round(asked: dict[str, Any], passing: Watch) -> int:
 def a_decision(asked: dict[str, Any], passing: Watch) -> int:
     """`mesh-itk3 respond`, without its words for the person."""
     settings = read_settings(Path(asked["config"]), None, needs_secrets=False)
-    with existing_ledger(settings) as ledger:
+    with ledger_to_change(settings) as ledger:
         watched = watched_port(ledger, "ledger", passing)
         decide(watched, registry_of(settings), asked["id"], asked["code"], who="Dr Example", mailbox_id=None)
     return 0

@@ -48,7 +48,8 @@ def test_a_disk_that_refuses_is_said_once_noted_for_status_and_its_recovery_said
     for _ in range(5):
         assert poll(daemon.collector, daemon.guard) is None
     state = daemon.ledger.mailbox_state(PRACTICE)
-    assert (state.failures, state.reason) == (5, "storage_failed")
+    assert (state.disk_failures, state.disk_since) == (5, daemon.clock.now())
+    assert (state.failures, state.reason) == (0, None)
     assert daemon.mailbox.acknowledged == []
     (tmp_path / "payloads").unlink()
     for _ in range(3):
@@ -58,7 +59,7 @@ def test_a_disk_that_refuses_is_said_once_noted_for_status_and_its_recovery_said
     assert len(daemon.said("storage.usable")) == 1
     assert daemon.said("mailbox.recovered") == []
     state = daemon.ledger.mailbox_state(PRACTICE)
-    assert (state.failures, state.reason) == (0, None)
+    assert (state.disk_failures, state.disk_since) == (0, None)
     assert len(daemon.mailbox.acknowledged) == 1
 
 
@@ -83,8 +84,54 @@ def test_a_handshake_does_not_pass_for_a_recovery_of_the_disk(tmp_path):
     poll(daemon.collector, daemon.guard)
     handshake_if_due(daemon.mailbox, daemon.guard, at_once=True)
 
-    assert daemon.ledger.mailbox_state(PRACTICE).reason == "storage_failed"
+    assert daemon.ledger.mailbox_state(PRACTICE).disk_failures == 1
     assert (daemon.said("mailbox.recovered"), daemon.said("storage.usable")) == ([], [])
+
+
+def troubles(daemon) -> tuple[int, str | None, int]:
+    state = daemon.ledger.mailbox_state(PRACTICE)
+    return state.failures, state.reason, state.disk_failures
+
+
+@pytest.mark.parametrize("ends_first", ["disk", "MESH"])
+def test_a_disk_that_refuses_while_mesh_is_away_stands_beside_it_and_outlasts_it_or_is_outlasted(tmp_path, ends_first):
+    daemon = a_small_daemon(tmp_path)
+    daemon.mailbox.fails_on = ("send", "handshake")
+    handshake_if_due(daemon.mailbox, daemon.guard, at_once=True)
+    daemon.clock.advance(minutes=1)
+    began = daemon.clock.now()
+    daemon.collector.check_room = lambda: require_room([tmp_path], 2**60)
+    poll(daemon.collector, daemon.guard)
+    assert troubles(daemon) == (1, "connection", 1)
+    daemon.clock.advance(hours=1)
+    if ends_first == "disk":
+        daemon.collector.check_room = lambda: None
+        poll(daemon.collector, daemon.guard)
+        assert troubles(daemon) == (1, "connection", 0)
+        assert (len(daemon.said("storage.usable")), daemon.said("mailbox.recovered")) == (1, [])
+    else:
+        daemon.mailbox.heal()
+        handshake_if_due(daemon.mailbox, daemon.guard, at_once=True)
+        assert troubles(daemon) == (0, None, 1)
+        assert daemon.ledger.mailbox_state(PRACTICE).disk_since == began
+        assert (daemon.said("storage.usable"), len(daemon.said("mailbox.recovered"))) == ([], 1)
+
+
+def test_a_restart_knows_of_both_and_says_neither_again(tmp_path):
+    mailbox = FakeMailbox(fails_on="handshake")
+    daemon = a_small_daemon(tmp_path, mailbox)
+    daemon.collector.check_room = lambda: require_room([tmp_path], 2**60)
+    poll(daemon.collector, daemon.guard)
+    handshake_if_due(mailbox, daemon.guard, at_once=True)
+    daemon.ledger.close()
+
+    again = a_small_daemon(tmp_path, mailbox)
+    again.collector.check_room = daemon.collector.check_room
+    again.clock.advance(minutes=2)
+    poll(again.collector, again.guard)
+    handshake_if_due(mailbox, again.guard, at_once=True)
+    assert troubles(again) == (2, "connection", 2)
+    assert (again.said("storage.failed"), again.said("mailbox.unavailable")) == ([], [])
 
 
 def test_a_spool_that_refuses_is_said_once_over_all_polls_and_ours_are_collected(tmp_path):
@@ -157,7 +204,7 @@ def test_status_names_what_waits_for_the_disk_and_the_mailbox_that_is_not_collec
     assert json.loads(practice.command("status", "--json").stdout)["waiting_for_disk"] == 1
     said = practice.command("status").stdout
     assert "wait for a disk that refused a write: 1 message" in said
-    assert f"not collected, the disk refused at the last poll: {PRACTICE}" in said
+    assert f"not collected, the disk refuses since 2026-03-02 09:00:00Z: mailbox {PRACTICE}" in said
 
 
 def test_a_message_that_waits_for_the_disk_is_not_tried_again_at_once(tmp_path):

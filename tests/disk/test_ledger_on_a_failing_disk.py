@@ -7,7 +7,6 @@ import shutil
 import subprocess
 import sys
 from contextlib import closing
-from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -15,11 +14,14 @@ import sqlalchemy as sa
 
 from mesh_itk3.adapters.ledger import migrate, open_ledger, settle_log, undurable_settings
 from mesh_itk3.adapters.ledger.collectors import FileLock
+from mesh_itk3.commands.opened import existing_ledger, ledger_to_change
 from mesh_itk3.ports import LedgerUnavailable, StorageFailed
 from mesh_itk3.scheduler import Complaints
+from mesh_itk3.settings import load_settings
 from power_loss.power_cut import PowerCuts
 from support.file_size import no_file_longer_than
 from support.ledger_rows import NOW, key, record
+from support.practice import Practice
 from support.stage_world import captured
 
 DIE_WITH_A_LOG = """
@@ -58,24 +60,60 @@ def test_the_log_that_a_crash_leaves_is_written_and_fsynced_again_before_anythin
     disk.forget(log)
     seen = []
     with disk.recording():
-        settle_log(url_of(left_by_a_crash), NOW)
+        settle_log(url_of(left_by_a_crash))
         seen.append(disk.durable_content_was(written))
     assert seen == [True]
     with closing(open_ledger(url_of(left_by_a_crash), owner="this:2")) as ledger:
         assert len(list(ledger.messages())) == 3
 
 
+def durable_before_it_is_opened(disk_of: Path, opens) -> bool:
+    """Whether the log that nothing had made durable is durable when the ledger is given to a command."""
+    written = (disk_of / "ledger.db-wal").read_bytes()
+    practice = Practice(disk_of.parent / "practice", "http://127.0.0.1:9", extra=f'[ledger]\nurl = "{url_of(disk_of)}"')
+    settings = load_settings(practice.config, None, {})
+    disk = PowerCuts(disk_of)
+    disk.forget(disk_of / "ledger.db-wal")
+    with disk.recording(), opens(settings):
+        return disk.durable_content_was(written)
+
+
+@pytest.mark.parametrize("opens", [ledger_to_change, existing_ledger])
+def test_a_command_makes_the_log_of_a_daemon_that_died_durable_before_it_builds_on_it_or_shows_it(left_by_a_crash, opens):
+    assert durable_before_it_is_opened(left_by_a_crash, opens)
+
+
+def test_a_command_beside_a_living_daemon_leaves_its_log_to_it(left_by_a_crash):
+    lock = FileLock(left_by_a_crash / "ledger.db")
+    lock.hold((), NOW)
+    assert not durable_before_it_is_opened(left_by_a_crash, ledger_to_change)
+    lock.release()
+
+
+def test_what_cannot_be_made_durable_is_shown_and_not_built_on(left_by_a_crash):
+    practice = Practice(
+        left_by_a_crash.parent / "p", "http://127.0.0.1:9", extra=f'[ledger]\nurl = "{url_of(left_by_a_crash)}"'
+    )
+    settings = load_settings(practice.config, None, {})
+    disk = PowerCuts(left_by_a_crash, fails_at=1)
+    with disk.recording(), pytest.raises(LedgerUnavailable, match="cannot be made durable"), ledger_to_change(settings):
+        pass
+    disk = PowerCuts(left_by_a_crash, fails_at=1)
+    with disk.recording(), existing_ledger(settings) as ledger:
+        assert len(list(ledger.messages())) == 3
+
+
 def test_a_log_that_cannot_be_made_durable_is_not_built_on(left_by_a_crash):
     disk = PowerCuts(left_by_a_crash, fails_at=1)
     with disk.recording(), pytest.raises(LedgerUnavailable, match="cannot be made durable"):
-        settle_log(url_of(left_by_a_crash), NOW)
-    settle_log(url_of(left_by_a_crash), NOW)
+        settle_log(url_of(left_by_a_crash))
+    settle_log(url_of(left_by_a_crash))
 
 
 def test_settling_the_log_does_not_hide_from_the_start_that_follows_that_the_last_daemon_died(left_by_a_crash):
     file = left_by_a_crash / "ledger.db"
     file.with_name("ledger.db.lock").write_text("pid 1 on here\n")
-    assert settle_log(url_of(left_by_a_crash), NOW)
+    assert settle_log(url_of(left_by_a_crash))
 
     lock = FileLock(file)
     lock.hold((), NOW)
@@ -85,9 +123,9 @@ def test_settling_the_log_does_not_hide_from_the_start_that_follows_that_the_las
 
 
 def test_there_is_nothing_to_settle_after_a_clean_end_or_before_the_first_start(tmp_path):
-    assert not settle_log(url_of(tmp_path), NOW)
+    assert not settle_log(url_of(tmp_path))
     migrate(url_of(tmp_path), NOW)
-    assert not settle_log(url_of(tmp_path), NOW)
+    assert not settle_log(url_of(tmp_path))
 
 
 def test_the_log_of_a_ledger_that_another_process_collects_into_is_left_alone(tmp_path):
@@ -95,7 +133,7 @@ def test_the_log_of_a_ledger_that_another_process_collects_into_is_left_alone(tm
     with closing(open_ledger(url_of(tmp_path), owner="this:1")) as ledger:
         ledger.hold((), NOW)
         record(ledger, 1)
-        assert not settle_log(url_of(tmp_path), NOW)
+        assert not settle_log(url_of(tmp_path))
         assert ledger.get(key(1)) is not None
 
 
@@ -193,7 +231,7 @@ def test_a_system_call_that_truly_fails_leaves_the_ledger_as_it_was(tmp_path, ca
     ]  # fmt: skip
     done = subprocess.run([*traced, sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=False)
     assert "LedgerUnavailable: the disk under the ledger" in done.stderr
-    settle_log(url_of(tmp_path), datetime.now(UTC))
+    settle_log(url_of(tmp_path))
     with closing(open_ledger(url_of(tmp_path), owner="this:2")) as ledger:
         known = {message.key for message, _ in ledger.messages()}
         record(ledger, 7)

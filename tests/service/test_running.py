@@ -6,6 +6,8 @@ import os
 import signal
 import socket
 import subprocess
+from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 
@@ -17,6 +19,7 @@ from support.sandbox import PRACTICE
 pytestmark = pytest.mark.sandbox
 
 DEADLINE_S = 30.0
+UNCLOSABLE = Path(__file__).with_name("unclosable.py")
 
 
 @pytest.fixture
@@ -76,6 +79,19 @@ def test_a_wrong_configuration_is_refused_on_sighup_and_the_old_one_goes_on(prac
         eventually(lambda: hospital.read_inbox() is not None and _all_answered(hospital, [sent]))
 
 
+def test_old_connections_that_cannot_be_closed_do_not_end_the_daemon_that_reloads(practice):
+    with practice.running(by=UNCLOSABLE) as daemon:
+        eventually(lambda: practice.logged("service.started"))
+        daemon.send_signal(signal.SIGHUP)
+        eventually(lambda: practice.logged("config.reloaded"))
+        with a_hospital(practice.url) as hospital:
+            sent = hospital.send(a_message("ITK003D"), to=PRACTICE, workflow_id="TOC_FHIR_IP_DISCH")
+            eventually(lambda: hospital.read_inbox() is not None and _all_answered(hospital, [sent]))
+        daemon.send_signal(signal.SIGTERM)
+        assert daemon.wait(20) == 0
+    assert {line["stage"] for line in practice.logged("stage.broken")} == {"close"}
+
+
 def test_a_second_daemon_on_the_same_ledger_is_refused_with_75_and_one_line(practice):
     with practice.running() as daemon:
         eventually(lambda: practice.logged("service.started"))
@@ -94,7 +110,9 @@ def test_a_wrong_configuration_ends_with_78_and_names_the_key_but_not_the_value(
     assert "Traceback" not in done.stderr
 
 
-def test_systemd_is_told_ready_status_watchdog_and_stopping(practice):
+@contextmanager
+def as_a_unit(practice):
+    """The daemon as systemd runs it, and the socket on which systemd listens."""
     told = practice.directory / "notify"
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listening:
         listening.bind(str(told))
@@ -103,13 +121,32 @@ def test_systemd_is_told_ready_status_watchdog_and_stopping(practice):
         with (practice.directory / "daemon.log").open("wb") as log:
             process = subprocess.Popen([*COMMAND, "run", "--config", str(practice.config)], env=environment, stderr=log)
         try:
-            heard = _listen_until(listening, "WATCHDOG=1", times=3)
-            process.send_signal(signal.SIGTERM)
-            heard += _listen_until(listening, "STOPPING=1")
+            yield process, listening
         finally:
+            process.send_signal(signal.SIGTERM)
             process.wait(30)
+
+
+def test_systemd_is_told_ready_status_watchdog_and_stopping(practice):
+    with as_a_unit(practice) as (process, listening):
+        heard = _listen_until(listening, "WATCHDOG=1", times=3)
+        process.send_signal(signal.SIGTERM)
+        heard += _listen_until(listening, "STOPPING=1")
     assert heard[0].startswith("READY=1")
     assert any(line.startswith("STATUS=1 mailboxes") for said in heard for line in said.splitlines())
+
+
+def test_systemd_is_told_that_mesh_does_not_answer_and_that_the_disk_refuses_at_the_same_time(practice):
+    practice.url = "http://127.0.0.1:9"
+    practice.configure()
+    with as_a_unit(practice) as (_, listening):
+        _listen_until(listening, "0 parked; MESH does not answer, or refuses, 1 of 1 mailboxes")
+    practice.extra = f"[limits]\nfree_bytes_min = {2**50}"
+    practice.configure()
+    (practice.directory / "notify").unlink()
+    with as_a_unit(practice) as (_, listening):
+        said = _listen_until(listening, "STATUS=nothing is collected, the disk refuses: less than")[-1]
+        assert said.strip().endswith("; MESH does not answer, or refuses, 1 of 1 mailboxes")
 
 
 def _listen_until(listening, word, times=1):

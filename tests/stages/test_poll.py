@@ -94,6 +94,13 @@ def test_a_handshake_is_repeated_within_a_day(tmp_path):
     assert len(daemon.mailbox.verbs("handshake")) == 2
 
 
+def test_a_handshake_that_was_noted_by_a_clock_that_was_ahead_does_not_keep_the_next_from_its_time(tmp_path):
+    daemon = a_small_daemon(tmp_path)
+    daemon.guard.note(last_handshake_at=daemon.clock.now() + timedelta(days=3650))
+    handshake_if_due(daemon.mailbox, daemon.guard)
+    assert daemon.ledger.mailbox_state(PRACTICE).last_handshake_at == daemon.clock.now()
+
+
 def test_a_handshake_that_failed_is_due_again(tmp_path):
     daemon = a_small_daemon(tmp_path, FakeMailbox(fails_on="handshake", fails_times=1))
     assert not handshake_if_due(daemon.mailbox, daemon.guard)

@@ -214,7 +214,7 @@ def _post(
         return error.response
     except (requests.exceptions.InvalidHeader, UnicodeEncodeError):
         # Nothing has been sent. `from None`: both errors carry the value.
-        raise SendRefused("unusable_header") from None
+        raise SendRefused("unusable_header", was_asked=False) from None
     except MailboxUnavailable as fault:
         raise SendUnresolved(fault.reason, retry_after_s=fault.retry_after_s) from fault
     except FAMILIES as error:

@@ -10,7 +10,7 @@ from mesh_itk3.commands.acting import carry_out_for
 from mesh_itk3.commands.console import CommandRefused, Exit, counted, print_json, say, shown
 from mesh_itk3.commands.one_message import find_one
 from mesh_itk3.commands.one_person import person
-from mesh_itk3.commands.opened import existing_ledger, read_settings
+from mesh_itk3.commands.opened import ledger_to_change, read_settings
 from mesh_itk3.commands.rows import message_row
 from mesh_itk3.lifecycle import ResponseState, State
 from mesh_itk3.ports import MessageRecord, ResponseRecord
@@ -32,7 +32,7 @@ def abandon_message(
     """Nothing more happens to it, for good; durable on return. Its bytes stay."""
     who, why = person(by), _reason(reason)
     settings = read_settings(config, credentials, needs_secrets=False)
-    with existing_ledger(settings) as ledger:
+    with ledger_to_change(settings) as ledger:
         found = find_one(ledger, identifier, mailbox_id=mailbox_id, acts_on=_is_parked)
         responses = ledger.responses_to(found.key)
         _check_parked(found, responses)

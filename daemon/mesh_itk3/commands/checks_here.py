@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -105,8 +106,11 @@ def ledger(settings: Settings) -> Iterator[Finding]:
             yield place
             return
     try:
-        yield _schema(settings.ledger)
+        schema = _schema(settings.ledger)
+        yield schema
         yield from _server(settings.ledger)
+        if schema.outcome == "ok" and file is not None:
+            yield from _unserved(settings)
     except LedgerUnavailable as unusable:
         yield wrong("ledger", str(unusable), f"Look at {settings.ledger.shown}.")
 
@@ -126,6 +130,17 @@ def _schema(settings: LedgerSettings) -> Finding:
     return wrong(
         "ledger", f"its schema {revision} is newer than this program, which knows {REVISION}", "Install the newer version."
     )
+
+
+def _unserved(settings: Settings) -> Iterator[Finding]:
+    """Of a ledger that has this program's schema."""
+    from mesh_itk3.adapters.ledger import open_ledger
+    from mesh_itk3.daemon import unserved
+
+    with closing(open_ledger(settings.ledger.url.get_secret_value(), owner=f"command:{os.getpid()}")) as ledger:
+        for problem in unserved(settings, ledger, datetime.now(UTC)):
+            advice = "`mesh-itk3 owed` lists it. Configure the mailbox again, or tell the senders another way."
+            yield noted("unserved mailbox", problem, advice)
 
 
 def _server(settings: LedgerSettings) -> Iterator[Finding]:

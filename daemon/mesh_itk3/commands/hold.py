@@ -11,7 +11,7 @@ from mesh_itk3.commands.console import CommandRefused, Exit, print_json, say, sa
 from mesh_itk3.commands.messages import say_reason
 from mesh_itk3.commands.one_message import find_one
 from mesh_itk3.commands.one_person import person
-from mesh_itk3.commands.opened import existing_ledger, read_settings
+from mesh_itk3.commands.opened import ledger_to_change, read_settings
 from mesh_itk3.commands.rows import message_row, reason_text
 from mesh_itk3.deadlines import Deadlines
 from mesh_itk3.itk3.owed import is_business_response_owed
@@ -27,7 +27,7 @@ def hold_message(
     """Nothing more happens to it from here on; durable on return."""
     who = person(by)
     settings = read_settings(config, credentials, needs_secrets=False)
-    with existing_ledger(settings) as ledger:
+    with ledger_to_change(settings) as ledger:
         found = find_one(ledger, identifier, mailbox_id=mailbox_id, acts_on=can_be_held)
         _check_unfinished(ledger, found)
         now = datetime.now(UTC)
@@ -82,7 +82,7 @@ def release_message(
     who = person(by)
     settings = read_settings(config, credentials, needs_secrets=False)
     registry = registry_of(settings)
-    with existing_ledger(settings) as ledger:
+    with ledger_to_change(settings) as ledger:
         found = find_one(ledger, identifier, mailbox_id=mailbox_id, acts_on=is_held)
         _check_held(found)
         now = datetime.now(UTC)

@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 import pwd
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
-from mesh_itk3.adapters.ledger import open_ledger
+from mesh_itk3.adapters.ledger import open_ledger, settle_log
 from mesh_itk3.adapters.logging import configure_logging
 from mesh_itk3.adapters.owner import act_as_owner
 from mesh_itk3.ports import Ledger, LedgerUnavailable
@@ -26,14 +26,40 @@ def read_settings(config: Path, credentials: Path | None, *, needs_secrets: bool
 
 @contextmanager
 def existing_ledger(settings: Settings) -> Iterator[Ledger]:
-    """The ledger that is there; never a new one, never a new schema. Raises LedgerUnavailable, saying what to do."""
+    """The ledger that is there; never a new one, never a new schema. To look at: also where the log that a dead daemon has
+    left cannot be made durable, for then somebody has to look. Raises LedgerUnavailable, saying what to do.
+    """
     become_owner(settings)
-    try:
+    with suppress(LedgerUnavailable):  # what is wrong with the ledger itself is said below
+        settle_log(settings.ledger.url.get_secret_value())
+    with _opened(settings) as ledger:
+        yield ledger
+
+
+@contextmanager
+def ledger_to_change(settings: Settings) -> Iterator[Ledger]:
+    """The same for a command that writes: it builds on nothing that a power cut could still take away."""
+    become_owner(settings)
+    with _saying_which(settings):
+        settle_log(settings.ledger.url.get_secret_value())
+    with _opened(settings) as ledger:
+        yield ledger
+
+
+@contextmanager
+def _opened(settings: Settings) -> Iterator[Ledger]:
+    with _saying_which(settings):
         ledger = open_ledger(settings.ledger.url.get_secret_value(), owner=f"command:{os.getpid()}")
-    except LedgerUnavailable as unusable:
-        raise LedgerUnavailable(f"{settings.ledger.shown}: {unusable}") from None
     with closing(ledger):
         yield ledger
+
+
+@contextmanager
+def _saying_which(settings: Settings) -> Iterator[None]:
+    try:
+        yield
+    except LedgerUnavailable as unusable:
+        raise LedgerUnavailable(f"{settings.ledger.shown}: {unusable}") from None
 
 
 def user_name() -> str:

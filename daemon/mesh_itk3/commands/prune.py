@@ -12,7 +12,7 @@ from typing import Any
 from mesh_itk3 import events
 from mesh_itk3.adapters.payload_store import DirectoryPayloadStore
 from mesh_itk3.commands.console import CommandRefused, Exit, counted, instant, print_json, say, say_moment
-from mesh_itk3.commands.opened import existing_ledger, read_settings
+from mesh_itk3.commands.opened import existing_ledger, ledger_to_change, read_settings
 from mesh_itk3.ports import Ledger, Prunable
 from mesh_itk3.retention import counts_from, is_held_back
 from mesh_itk3.stages.prune import Pruned, expired, prune
@@ -30,7 +30,7 @@ def prune_now(config: Path, credentials: Path | None, *, dry_run: bool, as_json:
     settings = read_settings(config, credentials, needs_secrets=False)
     rules, now = settings.retention.rules, datetime.now(UTC)
     gone, mailbox_ids = expired(rules, now), tuple(settings.mailboxes)
-    with existing_ledger(settings) as ledger:
+    with (existing_ledger if dry_run else ledger_to_change)(settings) as ledger:
         if not dry_run and not by_clock and rules.is_anything_pruned:
             _check_clock(ledger, mailbox_ids, now)
         if dry_run:

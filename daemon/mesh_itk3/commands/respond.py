@@ -10,7 +10,7 @@ from mesh_itk3 import events
 from mesh_itk3.commands.console import CommandRefused, Exit, print_json, say, shown
 from mesh_itk3.commands.one_message import find_one
 from mesh_itk3.commands.one_person import person
-from mesh_itk3.commands.opened import existing_ledger, read_settings
+from mesh_itk3.commands.opened import ledger_to_change, read_settings
 from mesh_itk3.commands.rows import message_row
 from mesh_itk3.itk3.response_codes import ELEMENTS, BusinessCode
 from mesh_itk3.lifecycle import State
@@ -34,7 +34,7 @@ def record_decision(
     who = person(by)
     settings = read_settings(config, credentials, needs_secrets=False)
     registry = registry_of(settings)
-    with existing_ledger(settings) as ledger:
+    with ledger_to_change(settings) as ledger:
         record = decide(ledger, registry, identifier, code, who=who, mailbox_id=mailbox_id)
         responses = ledger.responses_to(record.key)
     if as_json:

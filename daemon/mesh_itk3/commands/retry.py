@@ -13,7 +13,7 @@ from mesh_itk3.commands.acting import carry_out, carry_out_for
 from mesh_itk3.commands.console import CommandRefused, Exit, counted, print_json, say, shown
 from mesh_itk3.commands.one_message import find_one
 from mesh_itk3.commands.one_person import person
-from mesh_itk3.commands.opened import existing_ledger, read_settings
+from mesh_itk3.commands.opened import ledger_to_change, read_settings
 from mesh_itk3.commands.rows import message_row
 from mesh_itk3.lifecycle import ResponseState, State
 from mesh_itk3.ports import Ledger, LedgerConflict, MessageKey, MessageRecord, ResponseRecord
@@ -31,7 +31,7 @@ def retry_one(
     """One message and our parked responses to it; durable on return."""
     who = person(by)
     settings = read_settings(config, credentials, needs_secrets=False)
-    with existing_ledger(settings) as ledger:
+    with ledger_to_change(settings) as ledger:
         found = find_one(
             ledger, identifier, mailbox_id=mailbox_id, acts_on=lambda each: can_be_retried(each, ledger.responses_to(each.key))
         )
@@ -83,7 +83,7 @@ def retry_all(
     """Everything that is parked, not held and not settled by `seen`; so many messages in a transaction."""
     who = person(by)
     settings = read_settings(config, credentials, needs_secrets=False)
-    with existing_ledger(settings) as ledger:
+    with ledger_to_change(settings) as ledger:
         now = datetime.now(UTC)
         done = Retried()
         acts = list(_acts(ledger, (mailbox_id,) if mailbox_id else (), reason, who, now, done))

@@ -10,7 +10,7 @@ from mesh_itk3 import events
 from mesh_itk3.commands.console import CommandRefused, Exit, print_json, say, say_moment, shown
 from mesh_itk3.commands.one_message import find_one
 from mesh_itk3.commands.one_person import person
-from mesh_itk3.commands.opened import existing_ledger, read_settings
+from mesh_itk3.commands.opened import ledger_to_change, read_settings
 from mesh_itk3.commands.rows import message_row
 from mesh_itk3.ports import Entry, Ledger, MessageRecord, Unseen
 from mesh_itk3.registry import registry_of
@@ -25,7 +25,7 @@ def mark_as_seen(
     who = person(by)
     settings = read_settings(config, credentials, needs_secrets=False)
     registry = registry_of(settings)
-    with existing_ledger(settings) as ledger:
+    with ledger_to_change(settings) as ledger:
         unseen = ledger.unseen()
         standing = {message.key for message in unseen.messages} | {response.key for response in unseen.responses}
         found = find_one(ledger, identifier, mailbox_id=mailbox_id, acts_on=lambda each: each.key in standing)

@@ -78,8 +78,10 @@ def _mailbox(settings: Settings, state: MailboxState, overview: Overview) -> dic
         "last_success_at": instant(state.last_success_at),
         "failures": state.failures,
         "reason": state.reason,
-        "is_unavailable": _is_unavailable(state),
-        "unavailable_since": instant(state.last_success_at) if _is_unavailable(state) else None,
+        "is_unavailable": state.failures > 0,
+        "unavailable_since": instant(state.last_success_at) if state.failures else None,
+        "disk_failures": state.disk_failures,
+        "disk_since": instant(state.disk_since),
         "messages": {one.value: n for (mailbox_id, one), n in overview.messages.items() if mailbox_id == state.mailbox_id},
         "responses": {one.value: n for (mailbox_id, one), n in overview.responses.items() if mailbox_id == state.mailbox_id},
     }
@@ -100,11 +102,6 @@ def _letters(each: LetterPlace) -> dict[str, Any]:
     except StorageFailed:
         free = None
     return {"kept": "letters", "directory": str(each.output), "free_bytes": free, "problem": each.problem}
-
-
-def _is_unavailable(state: MailboxState) -> bool:
-    """Whether it is MESH that fails, and not the disk."""
-    return state.failures > 0 and state.reason != Reason.STORAGE_FAILED
 
 
 def _totals(counts: Mapping[tuple[str, Any], int]) -> dict[str, int]:
@@ -193,15 +190,14 @@ def _print(document: Mapping[str, Any]) -> None:
 
 
 def _mailbox_cells(mailbox: Mapping[str, Any]) -> Sequence[str]:
-    failures = (
-        f"{mailbox['failures']} ({mailbox['reason']})" if mailbox["failures"] and mailbox["reason"] else mailbox["failures"]
-    )
+    failures = [f"{mailbox['failures']} ({mailbox['reason']})"] if mailbox["failures"] else []
+    failures += [f"{mailbox['disk_failures']} (disk)"] if mailbox["disk_failures"] else []
     return (
         mailbox["mailbox_id"],
         mailbox["ods_code"],
         _seconds(mailbox["last_poll_at"]),
         _seconds(mailbox["last_success_at"]),
-        str(failures),
+        ", ".join(failures) or "0",
         _counted(mailbox["messages"]),
         _counted(mailbox["responses"]),
     )
@@ -249,8 +245,10 @@ def _needs(document: Mapping[str, Any]) -> Iterator[str]:
 
 def _refused_by_disk(document: Mapping[str, Any]) -> Iterator[str]:
     lines = [f"{one['kept']}: {one['problem']} ({one['directory']})" for one in document["storage"] if one["problem"]]
-    refused = [one["mailbox_id"] for one in document["mailboxes"] if one["reason"] == Reason.STORAGE_FAILED]
-    lines += [f"not collected, the disk refused at the last poll: {mailbox_id}" for mailbox_id in refused]
+    refused = [one for one in document["mailboxes"] if one["disk_failures"]]
+    lines += [
+        f"not collected, the disk refuses since {_seconds(one['disk_since'])}: mailbox {one['mailbox_id']}" for one in refused
+    ]
     if count := document["waiting_for_disk"]:
         lines.append(f"wait for a disk that refused a write: {counted(count, 'message')}")
     yield from lines

@@ -39,11 +39,14 @@ class TruncatedDownload(Exception):
 
 
 class SendRefused(Exception):
-    """MESH refused a send for good (400 or 417). Repeating it is pointless; `code` is MESH's own, e.g. `12`."""
+    """MESH refused a send for good (400 or 417). Repeating it is pointless; `code` is MESH's own, e.g. `12`. `was_asked`
+    false: it cannot be sent at all, and says nothing of MESH.
+    """
 
-    def __init__(self, code: str) -> None:
+    def __init__(self, code: str, *, was_asked: bool = True) -> None:
         super().__init__(code)
         self.code = code
+        self.was_asked = was_asked
 
 
 class SendUnresolved(Exception):

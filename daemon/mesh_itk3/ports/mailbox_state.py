@@ -20,6 +20,10 @@ class MailboxState:
     """How often in a row MESH did not answer or refused, whatever it was asked. Not 0: it has not answered since
     `last_success_at`, or not everything, and is asked at growing intervals."""
     reason: str | None = None
+    disk_failures: int = 0
+    """How often in a row nothing could be collected because the disk refused, whatever MESH does meanwhile."""
+    disk_since: datetime | None = None
+    """When the first of those polls began; None while the disk takes what is collected."""
 
 
 class MailboxStates(Protocol):

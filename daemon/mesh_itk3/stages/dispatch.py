@@ -16,7 +16,7 @@ from mesh_itk3.lifecycle import Move, State, state_after
 from mesh_itk3.patient_match import CANNOT_SAY
 from mesh_itk3.ports import Changes, Entry, Kind, MessageRecord, NewResponse, Routed, Step, StorageFailed
 from mesh_itk3.reasons import Reason
-from mesh_itk3.retry import MAX_ATTEMPTS
+from mesh_itk3.retry import LONGEST_WAIT, MAX_ATTEMPTS
 from mesh_itk3.stages import answer
 from mesh_itk3.stages.attempt import (
     Outcome,
@@ -34,7 +34,6 @@ from mesh_itk3.stages.read import message_for_handler, read
 from mesh_itk3.stages.world import World
 
 STAGE = "dispatch"
-MAX_WAIT = timedelta(days=1)
 LONGEST_RUN_S = 2.0
 """A guess: the other stages wait for their turn meanwhile. A handler that takes longer over one message keeps them waiting
 for that long."""
@@ -169,7 +168,7 @@ def _retried(world: World, record: MessageRecord, after: timedelta, reason: str)
     attempts = record.attempts + 1
     if attempts >= MAX_ATTEMPTS:
         return park(world, record, STAGE, reason, attempts=attempts)
-    waits = min(max(after, timedelta(seconds=1)), MAX_WAIT)
+    waits = min(max(after, timedelta(seconds=1)), LONGEST_WAIT)
     said = {**ids(record), "stage": STAGE, "outcome": "waits", "attempt": attempts, "retry_in_s": waits.total_seconds()}
     outcome = later(world, record, STAGE, reason, waits, attempts=attempts)
     return Outcome(outcome.step, ((events.DISPATCH_DONE, said),))

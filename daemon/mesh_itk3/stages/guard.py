@@ -14,7 +14,6 @@ from typing import Any, Final, Self, TypeVar
 from mesh_itk3 import events
 from mesh_itk3.breaker import Breaker, Errand
 from mesh_itk3.ports import CertificateUnusable, Clock, CredentialsRejected, MailboxState, MailboxStates, MailboxUnavailable
-from mesh_itk3.reasons import Reason
 from mesh_itk3.retry import CREDENTIALS, MAILBOX
 
 Answer = TypeVar("Answer")
@@ -40,9 +39,8 @@ class Guard:
     def restored(cls, mailbox_id: str, ledger: MailboxStates, clock: Clock) -> Self:
         """As the last process has left it. What that one has said is not said again."""
         state = ledger.mailbox_state(mailbox_id)
-        failures = 0 if state.reason == Reason.STORAGE_FAILED else state.failures  # that is the disk, and not MESH
-        breaker = Breaker.restored(failures, _steady(clock), jitter=random.random())
-        return cls(mailbox_id, ledger, clock, breaker, _said=_news(state.reason) if failures else None)
+        breaker = Breaker.restored(state.failures, _steady(clock), jitter=random.random())
+        return cls(mailbox_id, ledger, clock, breaker, _said=_news(state.reason) if state.failures else None)
 
     def for_one_try(self) -> None:
         """Whatever has failed may be asked once more (`--once`)."""
@@ -114,10 +112,7 @@ class Guard:
             if not before.failures or self.breaker.failures:
                 return
             self._said = None
-            state = replace(self.state(), last_success_at=asked_at)
-            if state.reason != Reason.STORAGE_FAILED:  # what the disk refuses MESH cannot make good
-                state = replace(state, failures=0, reason=None)
-            self.ledger.record_mailbox_state(state)
+            self.ledger.record_mailbox_state(replace(self.state(), last_success_at=asked_at, failures=0, reason=None))
             events.emit(events.MAILBOX_RECOVERED, mailbox_id=self.mailbox_id, count=before.failures)
 
 

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import Any, Final
+from typing import Final
 
 from mesh_itk3 import events
 from mesh_itk3.breaker import Errand
 from mesh_itk3.ports import Mailbox, StorageFailed
-from mesh_itk3.reasons import Reason
 from mesh_itk3.stages.collect import Collector, Walk, collect
 from mesh_itk3.stages.guard import Guard
-from mesh_itk3.stages.storage import collecting_failed, collecting_works, is_of_the_disk
+from mesh_itk3.stages.storage import collecting_failed, collecting_works
 
 HANDSHAKE_EVERY: Final = timedelta(hours=20)
 """MESH wants a handshake at least once in 24 hours; four hours are left for a MESH that is away."""
@@ -44,13 +43,11 @@ def _poll_once(c: Collector, guard: Guard) -> Walk | None:
     except StorageFailed as error:
         state = guard.state()
         collecting_failed(c, state, error)
-        guard.note(failures=state.failures + 1, reason=Reason.STORAGE_FAILED)
+        guard.note(disk_failures=state.disk_failures + 1, disk_since=state.disk_since or began_at)
         return None
-    state = guard.state()
-    collecting_works(c, state)
-    mended: dict[str, Any] = {"failures": 0, "reason": None} if is_of_the_disk(state) else {}
+    collecting_works(c, guard.state())
     # When it began: what MESH has answered vouches for that time, and not for what the clock has been set to since.
-    guard.note(last_success_at=began_at, **mended)
+    guard.note(last_success_at=began_at, disk_failures=0, disk_since=None)
     _say_polled(c, walk, started)
     return walk
 
@@ -69,9 +66,11 @@ def _say_polled(c: Collector, walk: Walk, started: float) -> None:
 
 
 def handshake_if_due(mailbox: Mailbox, guard: Guard, *, at_once: bool = False) -> bool:
-    """Handshakes where the last one is long enough ago (or `at_once`); whether MESH answered, or none was due."""
+    """Handshakes where the last one is long enough ago (or `at_once`), or was noted by a clock that was ahead; whether MESH
+    answered, or none was due.
+    """
     last = guard.state().last_handshake_at
-    if not at_once and last is not None and guard.clock.now() - last < HANDSHAKE_EVERY:
+    if not at_once and last is not None and timedelta(0) <= guard.clock.now() - last < HANDSHAKE_EVERY:
         return True
     return bool(guard.ask(Errand.HANDSHAKE, lambda _: _handshake(mailbox, guard)))
 

@@ -55,6 +55,8 @@ class Sending:
     untouched: list[ResponseRecord] = field(default_factory=list)
     doubtful: set[str] = field(default_factory=set)
     """Local ids of those that MESH refused with our credentials: probably not taken, and not certainly."""
+    never_asked: set[str] = field(default_factory=set)
+    """Local ids of those that cannot be sent at all: refused, and not by MESH."""
     most_unresolved: int = MAX_UNRESOLVED_IN_A_ROW
     unresolved_in_a_row: int = 0
     reason: str = Reason.SEND_UNRESOLVED
@@ -68,9 +70,9 @@ class Sending:
 def respond(
     world: World, mailbox: Mailbox, *, limit: int = 50, workers: int = 1, most_unresolved: int = MAX_UNRESOLVED_IN_A_ROW
 ) -> int:
-    """Sends up to `limit` owed responses of one mailbox, `workers` at a time; how many went out. Raises
-    CredentialsRejected, MailboxUnavailable when MESH is ill (it has left `most_unresolved` in a row without an answer) or asks
-    to be left in peace; what was sent until then is recorded.
+    """Sends up to `limit` owed responses of one mailbox, `workers` at a time; of how many MESH has answered, be it that it
+    refuses them for good. Raises CredentialsRejected, MailboxUnavailable when MESH is ill (it has left `most_unresolved` in a
+    row without an answer) or asks to be left in peace; what was sent until then is recorded.
     """
     waiting = _by_message(world.ledger.claim_responses(mailbox.mailbox_id, world.clock.now(), limit))
     batch = Sending(waiting, most_unresolved=most_unresolved)
@@ -78,7 +80,7 @@ def respond(
         work_at_once(min(workers, len(batch.waiting)) or 1, STAGE, partial(_send_in_turn, world, mailbox, batch))
     finally:
         _record(world, batch)
-    return sum(outcome.step.new is ResponseState.SENT for outcome in batch.outcomes)
+    return sum(outcome.step.new is not ResponseState.OWED for outcome in batch.outcomes) - len(batch.never_asked)
 
 
 def _by_message(records: Iterable[ResponseRecord]) -> deque[list[ResponseRecord]]:
@@ -225,6 +227,8 @@ def _sent(world: World, batch: Sending, record: ResponseRecord, mesh_message_id:
 def _refused(world: World, batch: Sending, record: ResponseRecord, refused: SendRefused) -> None:
     """400 and 417 are final: the sender has not been told, and an operator has to know."""
     batch.unresolved_in_a_row = 0
+    if not refused.was_asked:
+        batch.never_asked.add(record.local_id)
     entry = Entry(
         at=world.clock.now(),
         stage=STAGE,

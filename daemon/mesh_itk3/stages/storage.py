@@ -9,7 +9,6 @@ from typing import Any, Final
 
 from mesh_itk3 import events
 from mesh_itk3.ports import MailboxState, MessageKey, StorageFailed
-from mesh_itk3.reasons import Reason
 from mesh_itk3.stages.walk import STAGE, Collector
 
 FORGET_AFTER_S: Final = 3600.0
@@ -44,7 +43,7 @@ class Refusals:
 
 def collecting_failed(c: Collector, state: MailboxState, error: StorageFailed) -> None:
     """Nothing can be collected now: said once, also across restarts."""
-    is_new = c.storage_problem is None and not is_of_the_disk(state)
+    is_new = c.storage_problem is None and not state.disk_failures
     c.storage_problem = str(error)
     if is_new:
         said = {"mailbox_id": state.mailbox_id, "stage": STAGE, "reason": c.storage_problem}
@@ -53,14 +52,9 @@ def collecting_failed(c: Collector, state: MailboxState, error: StorageFailed) -
 
 def collecting_works(c: Collector, state: MailboxState) -> None:
     """Something could be collected, had there been anything."""
-    if c.storage_problem is not None or is_of_the_disk(state):
+    if c.storage_problem is not None or state.disk_failures:
         events.emit(events.STORAGE_USABLE, mailbox_id=state.mailbox_id, stage=STAGE)
     c.storage_problem = None
-
-
-def is_of_the_disk(state: MailboxState) -> bool:
-    """Whether what the mailbox failed with last was the disk, and not MESH."""
-    return state.reason == Reason.STORAGE_FAILED
 
 
 def spooling_failed(c: Collector, error: StorageFailed) -> None:

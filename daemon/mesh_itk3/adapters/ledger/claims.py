@@ -116,7 +116,7 @@ def _is_due(due: Due) -> list[ColumnElement[bool]]:
         message.c.state == due.state.value,
         message.c.kind.in_([kind.value for kind in due.kinds]),
         message.c.claimed_at.is_(None),
-        or_(message.c.due_at.is_(None), message.c.due_at <= due.now),
+        or_(message.c.due_at.is_(None), message.c.due_at <= due.now, message.c.due_at > retry.latest_due_at(due.now)),
     ]
 
 

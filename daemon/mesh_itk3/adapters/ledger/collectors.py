@@ -6,6 +6,7 @@ import fcntl
 import os
 import socket
 import threading
+import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime, timedelta
@@ -20,6 +21,9 @@ from mesh_itk3.ports import HeldByAnother, Hold, LeaseLost, LedgerUnavailable
 
 LEASE: Final = timedelta(seconds=90)
 """Long enough for a renewal to be missed, short enough that another daemon takes over within a poll."""
+
+LOOKED_AT_S: Final = 1.0
+"""How long one tries to take a lock that another process may only be looking at: that takes far less."""
 
 
 class Collectors(Protocol):
@@ -103,10 +107,14 @@ class FileLock:
         """The operating system takes no lock away."""
 
     def is_alive(self, connection: Connection, mailbox_id: str, now: datetime) -> bool:
-        """Looks whether the lock is free, for as long as the look takes. The caller's transaction keeps a daemon that starts
-        now from claiming anything. A lock that may not be looked at counts as held.
-        """
+        """By the lock. The caller's transaction keeps a daemon that starts now from claiming anything."""
         del connection, mailbox_id, now
+        return self.is_held()
+
+    def is_held(self) -> bool:
+        """Whether somebody collects, this process or another. Takes the lock, shared, for as long as the look takes: whoever
+        wants it then tries again (`LOOKED_AT_S`). A lock that may not be looked at counts as held.
+        """
         if self._descriptor is not None:
             return True
         try:
@@ -142,8 +150,7 @@ class FileLock:
         except OSError as error:
             raise LedgerUnavailable(f"the lock file beside the ledger cannot be opened ({type(error).__name__})") from error
         try:
-            # flock and not lockf: the latter is lost when any other part of this process closes the file.
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            _take(descriptor)
         except OSError as error:
             holder = os.pread(descriptor, 200, 0).decode("ascii", "replace").strip()
             os.close(descriptor)
@@ -151,6 +158,21 @@ class FileLock:
         self.was_clean = not os.pread(descriptor, 1, 0)
         _write_holder(descriptor, f"pid {os.getpid()} on {socket.gethostname()}\n")
         return descriptor
+
+
+def _take(descriptor: int) -> None:
+    """Again and again while somebody may only be looking. Raises OSError where it stays held."""
+    until = time.monotonic() + LOOKED_AT_S
+    while True:
+        try:
+            # flock and not lockf: the latter is lost when any other part of this process closes the file.
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            if time.monotonic() > until:
+                raise
+            time.sleep(LOOKED_AT_S / 50)
+        else:
+            return
 
 
 def _write_holder(descriptor: int, holder: str) -> None:

@@ -28,6 +28,7 @@ from mesh_itk3.adapters.ledger.prepared import Prepared
 from mesh_itk3.adapters.ledger.schema import ASKED_AT, OWED, SENT, id_key, message_event, response, response_body
 from mesh_itk3.lifecycle import ResponseState
 from mesh_itk3.ports import LedgerConflict, ResponseRecord, ResponseStep
+from mesh_itk3.retry import latest_due_at
 
 _infrastructure: Final = response.alias("infrastructure")
 
@@ -121,7 +122,7 @@ def _records(*, may_be_pruned: bool = False) -> Select[Any]:
 
 
 def _is_due(table: Any, now: datetime) -> ColumnElement[bool]:
-    return or_(table.c.due_at.is_(None), table.c.due_at <= now)
+    return or_(table.c.due_at.is_(None), table.c.due_at <= now, table.c.due_at > latest_due_at(now))
 
 
 def _is_not_held_up(now: datetime) -> ColumnElement[bool]:

@@ -35,7 +35,7 @@ from sqlalchemy.types import TypeEngine
 
 from mesh_itk3.itk3.resource import normalise_id
 
-REVISION: Final = "0003"
+REVISION: Final = "0004"
 """The newest migration: what this program reads and writes."""
 VERSION_TABLE: Final = "mesh_itk3_schema"
 """Holds the ledger's revision. A name of our own, so that another program's database is never taken for a ledger."""
@@ -241,6 +241,9 @@ mailbox_state = Table(
     Column("last_success_at", UtcTime),
     Column("failures", Integer, nullable=False, server_default=text("0")),
     Column("reason", String),
+    # Of the disk, apart from MESH: they fail at the same time, and the end of one is not the end of the other.
+    Column("disk_failures", Integer, nullable=False, server_default=text("0")),
+    Column("disk_since", UtcTime),
 )
 
 # PostgreSQL only: on SQLite one lock of the operating system stands for all mailboxes.
