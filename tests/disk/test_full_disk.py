@@ -311,7 +311,8 @@ def test_check_and_status_say_that_there_is_too_little_room(tmp_path):
         "disk of payloads": "failed",
     }
     stored = json.loads(practice.command("status", "--json").stdout)["storage"]
-    assert [(each["kept"], each["problem"][:9]) for each in stored] == [("ledger", "less than"), ("payloads", "less than")]
+    short = [each["kept"] for each in stored if (each["problem"] or "").startswith("less than")]
+    assert short == ["ledger", "payloads"]
     assert "all goes on by itself" in practice.command("status").stdout
 
 
