@@ -7,6 +7,7 @@ from itertools import pairwise
 
 import pytest
 
+from mesh_itk3.adapters.disk_space import require_room
 from mesh_itk3.adapters.ledger.collectors import FileLock
 from mesh_itk3.breaker import Breaker, Errand
 from mesh_itk3.lifecycle import State
@@ -279,6 +280,33 @@ def test_a_clock_that_is_years_ahead_prunes_nothing_and_that_is_said_once(tmp_pa
     daemon.collect(PRACTICE)
     daemon.prune()
     assert sorted(line["outcome"] for line in said if line["event"] == "retention.pruned") == ["payloads", "response_bytes"]
+    daemon.close()
+
+
+def test_a_disk_that_is_too_full_to_collect_is_still_pruned_or_it_would_never_have_room_again(tmp_path):
+    """MESH lets go of what nobody collects after five days, and what retention frees is the room that collecting waits for."""
+    hospital = FakeMailbox(mailbox_id=HOSPITAL)
+    mailbox = FakeMailbox([a_mesh_message(a_message("ITK003D"))], delivers_to={HOSPITAL: hospital})
+    daemon = a_composed_daemon(tmp_path, mailbox, extra="[retention]\ncompleted_payloads_days = 30")
+    daemon.collect(PRACTICE)
+    daemon.interpret()
+    daemon.dispatch()
+    assert daemon.respond(PRACTICE) == 2
+    for mesh_message_id in next(hospital.pages()):
+        hospital.acknowledge(mesh_message_id)
+    daemon.clock.advance(hours=2)
+    daemon.track(PRACTICE)
+    daemon.collect(PRACTICE)
+    daemon.collectors[PRACTICE].check_room = lambda: require_room([tmp_path], 2**62)
+    said = captured()
+
+    for _ in range(31):
+        daemon.clock.advance(days=1)
+        daemon.collect(PRACTICE)
+        daemon.handshake(PRACTICE)
+        daemon.prune()
+    assert daemon.ledger.mailbox_state(PRACTICE).disk_failures == 31
+    assert [line["event"] for line in said if line["event"].startswith("retention")] == ["retention.pruned"]
     daemon.close()
 
 

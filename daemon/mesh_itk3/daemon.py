@@ -214,7 +214,7 @@ class Daemon:
         """What retention counts from. Said once where that is long ago, and not at a first look: after a long stop the first
         poll may yet come.
         """
-        counted_from = counts_from(now, [self.ledger.mailbox_state(each).last_success_at for each in self.mailbox_ids])
+        counted_from = counts_from(now, [self.ledger.mailbox_state(each).answered_at for each in self.mailbox_ids])
         is_behind = is_held_back(now, counted_from) and self.settings.retention.rules.is_anything_pruned
         self.held_back = self.held_back + 1 if is_behind else 0
         if counted_from is not None and self.held_back == SAID_AT_LOOK:

@@ -52,7 +52,7 @@ def prune_now(config: Path, credentials: Path | None, *, dry_run: bool, as_json:
 
 def _check_clock(ledger: Ledger, mailbox_ids: Iterable[str], now: datetime) -> None:
     """Raises CommandRefused. A clock years ahead would make everything old."""
-    counted_from = counts_from(now, [ledger.mailbox_state(each).last_success_at for each in mailbox_ids])
+    counted_from = counts_from(now, [ledger.mailbox_state(each).answered_at for each in mailbox_ids])
     if counted_from is not None and not is_held_back(now, counted_from):
         return
     answered = "has never answered here" if counted_from is None else f"last answered at {say_moment(counted_from)}"

@@ -25,6 +25,13 @@ class MailboxState:
     disk_since: datetime | None = None
     """When the first of those polls began; None while the disk takes what is collected."""
 
+    @property
+    def answered_at(self) -> datetime | None:
+        """When MESH was last asked something that it has answered, by this machine's clock: also while nothing can be collected
+        because the disk refuses, for then there are handshakes. None: never.
+        """
+        return max(filter(None, (self.last_success_at, self.last_handshake_at)), default=None)
+
 
 class MailboxStates(Protocol):
     """What the guard of a mailbox asks of the ledger."""

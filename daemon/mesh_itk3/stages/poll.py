@@ -76,7 +76,8 @@ def handshake_if_due(mailbox: Mailbox, guard: Guard, *, at_once: bool = False) -
 
 
 def _handshake(mailbox: Mailbox, guard: Guard) -> bool:
+    asked_at = guard.clock.now()  # what the clock is set to while MESH answers nobody vouches for
     mailbox.handshake()
-    guard.note(last_handshake_at=guard.clock.now())
+    guard.note(last_handshake_at=asked_at)
     events.emit(events.MAILBOX_HANDSHAKE, mailbox_id=mailbox.mailbox_id)
     return True
