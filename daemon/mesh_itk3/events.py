@@ -124,8 +124,10 @@ STORAGE_FAILED = Event(
 OUTPUT_MARKED = Event(
     "output.marked",
     "info",
-    "A directory for letters has got its mark, or its mark is remembered: its first letter, or a person has said so.",
-    "See that `directory` is the right one, and its share mounted: letters are filed there from now on.",
+    "A directory for letters has got its mark, or its mark is remembered: its first letter, the first since it was emptied, or"
+    " a person has said so.",
+    "See that `directory` is the right one, and its share mounted: letters are filed there from now on. After each run of a"
+    " program that takes letters on: have it leave the mark.",
 )
 STORAGE_USABLE = Event("storage.usable", "info", "The disk takes durable writes again; what had waited for it goes on.")
 HANDLER_LOADED = Event("handler.loaded", "info", "A handler was found and takes its workflows.")

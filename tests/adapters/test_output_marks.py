@@ -163,6 +163,75 @@ def test_who_may_read_the_letters_may_read_the_mark(tmp_path, files, of_director
     assert stat.S_IMODE((output / MARK).stat().st_mode) == of_mark
 
 
+# ------------------------------------------------------------------------- emptied by whoever takes letters on
+
+
+def empty(output):
+    for path in output.iterdir():
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
+
+
+@pytest.mark.parametrize("is_restarted", [False, True], ids=["running", "restarted"])
+def test_a_program_that_empties_the_directory_mark_and_all_keeps_no_letter_from_it(tmp_path, payloads, files, is_restarted):
+    output = tmp_path / "letters"
+    file(files, output)
+    mark = (output / MARK).read_bytes()
+    remembered = sorted(path.name for path in (payloads / REMEMBERED).iterdir())
+    said = captured()
+    for turn in ("two", "three"):
+        files = LetterFiles(OutputMarks(payloads)) if is_restarted else files
+        empty(output)
+        assert OutputMarks(payloads).look(output) is Place.EMPTIED
+        assert file(files, output, turn).exists()
+        assert (output / MARK).read_bytes() == mark
+    assert [line["event"] for line in said] == ["output.marked"] * 2
+    assert sorted(path.name for path in (payloads / REMEMBERED).iterdir()) == remembered
+
+
+def test_the_empty_mount_point_of_a_share_that_was_emptied_before_is_still_refused(tmp_path, files):
+    output = tmp_path / "letters"
+    file(files, output)
+    empty(output)
+    file(files, output, "two")
+    empty(output)
+    put_back = put_away(output)
+    with pytest.raises(StorageFailed, match="has no mark"):
+        file(files, output, "three")
+    put_back()
+    assert file(files, output, "three").exists()
+
+
+class GoesAwayBeforeTheMark(OutputMarks):
+    """The share is unmounted as soon as it was seen to be the one that was emptied."""
+
+    def _write_mark(self, output, mark):
+        put_away(output)
+        super()._write_mark(output, mark)
+
+
+def test_a_share_that_goes_away_before_it_gets_its_mark_again_leaves_none_in_its_mount_point(tmp_path, payloads, files):
+    output = tmp_path / "letters"
+    file(files, output)
+    empty(output)
+    with pytest.raises(StorageFailed, match="changed while"):
+        file(LetterFiles(GoesAwayBeforeTheMark(payloads)), output, "two")
+    assert list(output.iterdir()) == []
+    with pytest.raises(StorageFailed, match="has no mark"):
+        file(files, output, "two")
+
+
+def test_a_share_that_was_mounted_anew_is_known_without_its_mark_from_its_next_letter_on(tmp_path, payloads, files):
+    """A file system of another number, and a copy of the directory, are the same to us."""
+    output = tmp_path / "letters"
+    file(files, output)
+    shutil.copytree(output, tmp_path / "copy")
+    output.rename(tmp_path / "away")
+    (tmp_path / "copy").rename(output)
+    assert file(files, output, "two").exists()
+    empty(output)
+    assert file(LetterFiles(OutputMarks(payloads)), output, "three").exists()
+
+
 # ---------------------------------------------------------------------------------------------- a person says so
 
 

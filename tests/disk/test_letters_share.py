@@ -50,6 +50,7 @@ def test_a_letter_waits_while_the_share_is_away_and_is_filed_and_answered_once_w
             status = practice.command("status").stdout
             check = practice.command("check", "--offline", expect=1).stdout
         assert said["stage"] == "dispatch"
+        assert "repair the disk" not in status, "there is nothing to repair, and it does not go on by itself"
         for text in (said["reason"], status, check):
             assert f"mesh-itk3 mark-output {letters} --by WHO" in text
         practice.once(expect=1)

@@ -2,8 +2,9 @@
 
 The empty mount point of a share that is away looks like a new directory, and a letter filed there is found by nobody. So the
 first letter marks its directory, before it is filed; the payload store remembers which mark each configured path has had; and
-from then on nothing is filed where that mark is missing. The memory stands with the payloads, for every daemon of a ledger
-sees those, and a restored backup of the ledger does not take them back.
+from then on nothing is filed where that mark is missing. Only the very directory that had it, emptied by a program that takes
+letters on and everything else with them, gets it again. The memory stands with the payloads, for every daemon of a ledger sees
+those, and a restored backup of the ledger does not take them back.
 """
 
 from __future__ import annotations
@@ -44,6 +45,8 @@ class Place(Enum):
     NEW = "new"
     """Nothing has been filed under this path yet: the first letter marks it."""
     KNOWN = "known"
+    EMPTIED = "emptied"
+    """It has no mark, and is the very directory that had it: the next letter gives it back."""
     ABSENT = "is not there"
     UNMARKED = f"has no mark ({MARK})"
     OTHER = f"has the mark ({MARK}) of another directory"
@@ -70,9 +73,22 @@ class Directory:
             raise StorageFailed("the directory for letters has changed while a letter was filed")
 
 
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """What stands at a path now."""
+
+    mark: str | None
+    """None: there is no mark."""
+    directory: Directory
+    identity: str
+    """By what the very directory is known without its mark, until this machine mounts its file system again under another
+    number. The empty mount point of a share is another directory of another file system.
+    """
+
+
 class OutputMarks:
-    """The marks of the directories that letters are filed in. Keeps nothing in memory: other processes change it. Safe to use
-    from several threads and processes.
+    """The marks of the directories that letters are filed in. What decides is read each time: other processes change it. Safe
+    to use from several threads and processes.
     """
 
     def __init__(self, payloads: Path) -> None:
@@ -80,23 +96,28 @@ class OutputMarks:
         self._payloads = payloads
         self._remembered = payloads / REMEMBERED
         self._directories = DurableDirectories()
+        self._noted: dict[Path, str] = {}
+        """Identities that are remembered, so that one need not look again."""
 
     def require(self, output: Path, mailbox_id: str) -> Directory:
-        """The directory that `output` means now, if letters belong there. One that is new gets its mark, durable on return.
-        `mailbox_id`: whose payload is being filed. Raises StorageFailed, saying what to do.
+        """The directory that `output` means now, if letters belong there. One that is new gets its mark, one that was emptied
+        gets it again, durable on return. `mailbox_id`: whose payload is being filed. Raises StorageFailed, saying what to do.
         """
-        place, directory = self._look(output)
-        if place is Place.NEW:
+        place, found = self._look(output)
+        if place is Place.EMPTIED and found is not None:
+            place, found = self._mark_again(output, found)
+        elif place is Place.NEW:
             # The memory is away with the payload store: then nothing is known to be new.
             with storage_failures():
                 if not (self._payloads / folder_of(mailbox_id)).is_dir():
                     raise StorageFailed("the payload store is not there")
             self._begin(output)
             events.emit(events.OUTPUT_MARKED, directory=str(output))
-            place, directory = self._look(output)
-        if place is not Place.KNOWN or directory is None:
+            place, found = self._look(output)
+        if place is not Place.KNOWN or found is None:
             raise StorageFailed(_refusal(output, place))
-        return directory
+        self._note(output, found)
+        return found.directory
 
     def look(self, output: Path) -> Place:
         """What stands there, changing nothing. Raises StorageFailed where it cannot be told."""
@@ -112,41 +133,72 @@ class OutputMarks:
                 self._memory_of(output, other).unlink(missing_ok=True)
         fsync_directory(self._remembered)
 
-    def _look(self, output: Path) -> tuple[Place, Directory | None]:
+    def _look(self, output: Path) -> tuple[Place, _Found | None]:
         with storage_failures():
             ids = self._ids(output)
             try:
-                found, directory = _read(output)
+                found = _read(output)
             except FileNotFoundError:
                 return (Place.ABSENT if ids else Place.NEW), None
-        if not ids:
-            return Place.NEW, directory
-        if found is None:
-            return Place.UNMARKED, directory
-        return (Place.KNOWN if found in ids else Place.OTHER), directory
+            if not ids:
+                return Place.NEW, found
+            if found.mark is None:
+                return (Place.EMPTIED if self._had(output, found) else Place.UNMARKED), found
+        return (Place.KNOWN if found.mark in ids else Place.OTHER), found
+
+    def _had(self, output: Path, found: _Found) -> str | None:
+        """The id of the mark that this very directory had."""
+        with storage_failures():
+            had = (each for each in sorted(self._ids(output)) if found.identity in self._lines(output, each))
+            return next(had, None)
+
+    def _mark_again(self, output: Path, emptied: _Found) -> tuple[Place, _Found | None]:
+        self._write_mark(output, self._had(output, emptied) or secrets.token_hex(16))
+        place, found = self._look(output)
+        if found is None or found.directory != emptied.directory:
+            # The share has gone away since: its mount point must not have its mark.
+            with storage_failures():
+                (output / MARK).unlink(missing_ok=True)
+            raise StorageFailed("the directory for letters has changed while it got its mark again")
+        events.emit(events.OUTPUT_MARKED, directory=str(output))
+        return place, found
+
+    def _note(self, output: Path, found: _Found) -> None:
+        """Remembers by what the directory is known without its mark: a share has another number after the next mount."""
+        if found.mark and self._noted.get(output) != found.identity:
+            with suppress(StorageFailed):  # a full disk under the payloads keeps no letter from a share that has room
+                with storage_failures():
+                    is_noted = found.identity in self._lines(output, found.mark)
+                if not is_noted:
+                    self._remember(output, found)
+                self._noted[output] = found.identity
 
     def _begin(self, output: Path) -> None:
         """The mark first, then the memory of it: the other way round a crash would leave a directory that nobody may use.
         Two that begin at once may write two marks; each remembers the one that it finds, so that the last one is known.
         """
         self._directories.make(output, output)
-        found = _mark_in(output)
-        if found:
+        if _mark_in(output):
             fsync_file(output / MARK)  # whoever wrote it may have died before it came to this
             fsync_directory(output)
         else:
-            self._write_mark(output)
-            found = _mark_in(output)
-        if not found:
+            self._write_mark(output, secrets.token_hex(16))
+        with storage_failures():
+            found = _read(output)
+        if not found.mark:
             raise StorageFailed(_refusal(output, Place.UNMARKED))
         self._directories.make(self._remembered, self._payloads)
-        write_file(self._memory_of(output, found), lambda file: _write(file, f"{output}\n"))
+        self._remember(output, found)
 
-    def _write_mark(self, output: Path) -> None:
+    def _remember(self, output: Path, found: _Found) -> None:
+        memory = self._memory_of(output, found.mark or _NOBODYS)
+        write_file(memory, lambda file: _write(file, f"{output}\n{found.identity}\n"))
+
+    def _write_mark(self, output: Path, mark: str) -> None:
         # For whoever may read the letters: an importer that opens every file it finds must not stumble over this one.
         with storage_failures():
             mode = 0o640 if output.stat().st_mode & stat.S_IRGRP else 0o600
-        text = _TEXT.format(id=secrets.token_hex(16))
+        text = _TEXT.format(id=mark)
 
         def fill(file: BinaryIO) -> None:
             _write(file, text)
@@ -162,13 +214,19 @@ class OutputMarks:
             return frozenset(name.removeprefix(prefix) for name in names if name.startswith(prefix))
         return frozenset()
 
+    def _lines(self, output: Path, mark: str) -> list[str]:
+        """What is remembered with a mark; nothing where another process has just forgotten it. Raises OSError."""
+        with suppress(FileNotFoundError):
+            return os.fsdecode(self._memory_of(output, mark).read_bytes()).splitlines()
+        return []
+
     def _memory_of(self, output: Path, found: str) -> Path:
         return self._remembered / f"{_digest(output)}.{found}"
 
 
 def problem_of(output: Path, place: Place) -> str | None:
     """Why nothing is filed there, with the way out; None where letters may be filed. A configured path names no patient."""
-    if place in (Place.NEW, Place.KNOWN):
+    if place in (Place.NEW, Place.KNOWN, Place.EMPTIED):
         return None
     return (
         f"it {place.value}: its share is not mounted, or it was emptied or made anew. Mount it; if it is right as it is:"
@@ -184,29 +242,30 @@ def _digest(output: Path) -> str:
     return hashlib.sha256(os.fsencode(output)).hexdigest()[:32]
 
 
-def _read(output: Path) -> tuple[str | None, Directory]:
-    """The mark in a directory, None where there is none, and which directory that is. Raises OSError."""
+def _read(output: Path) -> _Found:
+    """Raises OSError."""
     # O_PATH: one that may be entered and not listed will do.
     directory = os.open(output, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        there = Directory.of(os.fstat(directory))
+        there, host = os.fstat(directory), os.uname().nodename
+        identity = f"{host} {there.st_dev} {there.st_ino} {os.fstatvfs(directory).f_fsid}"
         flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
         try:
             mark = os.open(MARK, flags, dir_fd=directory)
         except FileNotFoundError:
-            return None, there
+            return _Found(None, Directory.of(there), identity)
         try:
             found = _FIRST_LINE.match(os.read(mark, 200))
         finally:
             os.close(mark)
-        return (found[1].decode() if found else _NOBODYS), there
+        return _Found(found[1].decode() if found else _NOBODYS, Directory.of(there), identity)
     finally:
         os.close(directory)
 
 
 def _mark_in(output: Path) -> str | None:
     with storage_failures():
-        return _read(output)[0]
+        return _read(output).mark
 
 
 def _write(file: BinaryIO, text: str) -> None:

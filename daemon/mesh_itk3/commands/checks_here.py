@@ -188,7 +188,7 @@ def letters(settings: Settings, registry: Registry) -> Iterator[Finding]:
             )
             continue
         place = _place(check, each.output, str(each.output))
-        if place.is_wrong or each.place is Place.KNOWN:
+        if place.is_wrong or each.place is not Place.NEW:
             yield place
         else:
             yield noted(check, f"{each.output} has had no letter yet", "The first one marks it: see that its share is mounted.")

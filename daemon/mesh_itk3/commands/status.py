@@ -252,8 +252,10 @@ def _refused_by_disk(document: Mapping[str, Any]) -> Iterator[str]:
     if count := document["waiting_for_disk"]:
         lines.append(f"wait for a disk that refused a write: {counted(count, 'message')}")
     yield from lines
-    if lines:
+    if refused or any(one["problem"] and one["kept"] != "letters" for one in document["storage"]):
         yield "    free space or repair the disk; all goes on by itself"
+    elif lines:  # of the letters' directory, with its own way out, or of one that is full
+        yield "    they wait until that is mended, and are filed by themselves then"
 
 
 def _said_of_unavailable(mailbox: Mapping[str, Any]) -> str:
