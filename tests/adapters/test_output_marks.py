@@ -101,6 +101,19 @@ def test_another_output_in_the_configuration_is_a_new_directory(tmp_path, files)
     assert file(files, tmp_path / "letters", "three").exists()
 
 
+def test_a_directory_behind_a_symbolic_link_takes_letters(tmp_path, files):
+    (tmp_path / "share").mkdir()
+    output = tmp_path / "letters"
+    output.symlink_to(tmp_path / "share")
+    for mesh_message_id in ("one", "two"):
+        assert file(files, output, mesh_message_id).exists()
+    assert len(list((tmp_path / "share").glob("*/*/metadata.json"))) == 2
+    output.unlink()
+    output.symlink_to(tmp_path / "nowhere")
+    with pytest.raises(StorageFailed, match="is not there"):
+        file(files, output, "three")
+
+
 def test_several_practices_may_share_a_directory_and_its_mark(tmp_path, files):
     output, theirs = tmp_path / "letters", tmp_path / "theirs"
     (theirs / MAILBOX).mkdir(parents=True)

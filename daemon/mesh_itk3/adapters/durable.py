@@ -228,7 +228,9 @@ def _aside_of(path: Path) -> Path:
 
 
 def _fsync(path: Path, flags: int = 0) -> None:
-    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | flags)
+    # A configured directory may be a symbolic link; a file of ours never is.
+    follows = 0 if flags & os.O_DIRECTORY else os.O_NOFOLLOW
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | follows | flags)
     try:
         os.fsync(descriptor)
     finally:

@@ -168,8 +168,8 @@ class OutputMarks:
         if found.mark and self._noted.get(output) != found.identity:
             with suppress(StorageFailed):  # a full disk under the payloads keeps no letter from a share that has room
                 with storage_failures():
-                    is_noted = found.identity in self._lines(output, found.mark)
-                if not is_noted:
+                    lines = self._lines(output, found.mark)
+                if lines and found.identity not in lines:  # none: a person has just said that it is another directory
                     self._remember(output, found)
                 self._noted[output] = found.identity
 
