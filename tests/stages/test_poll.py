@@ -101,6 +101,23 @@ def test_a_handshake_that_was_noted_by_a_clock_that_was_ahead_does_not_keep_the_
     assert daemon.ledger.mailbox_state(PRACTICE).last_handshake_at == daemon.clock.now()
 
 
+class AnswersWhileTheClockIsSet(FakeMailbox):
+    """The clock of this machine is set years ahead while MESH answers a handshake."""
+
+    clock = None
+
+    def handshake(self):
+        super().handshake()
+        self.clock.advance(days=3650)
+
+
+def test_mesh_vouches_for_the_time_at_which_it_was_asked_and_for_no_later_one(tmp_path):
+    daemon = a_small_daemon(tmp_path, AnswersWhileTheClockIsSet())
+    daemon.mailbox.clock, asked_at = daemon.clock, daemon.clock.now()
+    assert handshake_if_due(daemon.mailbox, daemon.guard)
+    assert daemon.ledger.mailbox_state(PRACTICE).answered_at == asked_at
+
+
 def test_a_handshake_that_failed_is_due_again(tmp_path):
     daemon = a_small_daemon(tmp_path, FakeMailbox(fails_on="handshake", fails_times=1))
     assert not handshake_if_due(daemon.mailbox, daemon.guard)
