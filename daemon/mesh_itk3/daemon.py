@@ -15,7 +15,7 @@ from mesh_itk3 import events
 from mesh_itk3.adapters.certificate import EXPIRES_SOON, expires_at
 from mesh_itk3.breaker import Errand
 from mesh_itk3.lifecycle import ResponseState, State
-from mesh_itk3.ports import Clock, Ledger, Mailbox, PayloadStore
+from mesh_itk3.ports import Clock, Ledger, Mailbox, PayloadStore, Records
 from mesh_itk3.reasons import Reason
 from mesh_itk3.registry import Registry
 from mesh_itk3.retention import counts_from, is_held_back
@@ -306,13 +306,13 @@ class Daemon:
                 bell.ring()
 
 
-def unserved(settings: Settings, ledger: Ledger, now: datetime) -> list[str]:
+def unserved(settings: Settings, ledger: Records) -> list[str]:
     """A sentence for each mailbox that is not configured and has something in the ledger that waits. On PostgreSQL none, for
     another daemon may serve it. Raises LedgerUnavailable.
     """
     if settings.ledger.sqlite_file is None:
         return []
-    overview = ledger.overview(now, is_whole=False)
+    overview = ledger.overview_of_what_waits()
     messages: Counter[str] = Counter()
     responses: Counter[str] = Counter()
     for (mailbox_id, _), count in overview.messages.items():

@@ -93,6 +93,6 @@ def _process(daemon: Daemon, pool: ThreadPoolExecutor) -> bool:
 
 
 def _parked(daemon: Daemon) -> int:
-    overview = daemon.ledger.overview(daemon.clock.now(), is_whole=False)
+    overview = daemon.ledger.overview_of_what_waits()
     messages = sum(n for (_, state), n in overview.messages.items() if state is State.PARKED)
     return messages + sum(n for (_, state), n in overview.responses.items() if state is ResponseState.PARKED)

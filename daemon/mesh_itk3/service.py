@@ -131,7 +131,7 @@ def holding(daemon: Daemon) -> Daemon:
 
 def say_unserved(daemon: Daemon) -> None:
     """Mailboxes whose messages and responses stand still because they are not configured any more, a line each."""
-    for problem in unserved(daemon.settings, daemon.ledger, daemon.clock.now()):
+    for problem in unserved(daemon.settings, daemon.ledger):
         events.emit(events.CONFIG_ADVICE, problem=problem)
 
 
@@ -270,7 +270,7 @@ class Service:
         if problem := self.daemon.complaints.ledger_problem:
             return f"the ledger cannot be used: {problem}"
         try:
-            overview = self.daemon.ledger.overview(self.clock.now(), is_whole=False)
+            overview = self.daemon.ledger.overview_of_what_waits()
         except LedgerUnavailable as error:
             return f"the ledger cannot be used: {error}"
         if problem := next(filter(None, (each.storage_problem for each in self.daemon.collectors.values())), None):

@@ -173,7 +173,7 @@ def test_damage_that_is_met_while_running_ends_all_use_of_the_file_and_leaves_wo
         damage_an_index(file)
 
         with pytest.raises(LedgerDamaged, match="ledger restore"):
-            ledger.overview(NOW)
+            ledger.overview()
         with pytest.raises(LedgerDamaged, match="ledger restore"):
             ledger.mailbox_state(HERE)
 

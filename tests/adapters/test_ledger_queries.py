@@ -84,7 +84,7 @@ def test_the_overview_counts_messages_and_responses_by_mailbox_and_state(ledger)
     owe_both(ledger, 4)
     ledger.apply([a_step(2, new=State.REJECTED)])
 
-    overview = ledger.overview(NOW)
+    overview = ledger.overview()
 
     assert overview.messages == {
         (HERE, State.RECEIVED): 1,

@@ -33,7 +33,7 @@ PATH = {
     "to be tracked": lambda ledger, n: ledger.sent_responses(MAILBOX, NOW, 50),
 }
 QUESTIONS = {
-    "overview of what waits": lambda ledger: ledger.overview(NOW, is_whole=False),
+    "overview of what waits": lambda ledger: ledger.overview_of_what_waits(),
     "unseen": lambda ledger: ledger.unseen(),
     "outstanding responses": lambda ledger: ledger.outstanding_responses(),
     "waiting": lambda ledger: ledger.waiting([State.AWAITING_DECISION, State.PARKED]),
@@ -110,4 +110,4 @@ def test_what_is_counted_here_tells_a_scan_from_a_look_up(tmp_path):
 
 def instructions_of_overview(url):
     with closing(open_ledger(url, owner="flat")) as ledger:
-        return instructions(driver_of(ledger), lambda: ledger.overview(NOW))
+        return instructions(driver_of(ledger), ledger.overview)

@@ -109,8 +109,8 @@ def _path(ledger: SqlLedger) -> Iterator[tuple[str, Callable[[], object]]]:
 
 def _questions(ledger: SqlLedger) -> Iterator[tuple[str, Callable[[], object]]]:
     some = next(ledger.messages(limit=1))[0]
-    yield "overview of what waits", lambda: ledger.overview(NOW, is_whole=False)
-    yield "overview of all (status)", lambda: ledger.overview(NOW)
+    yield "overview of what waits", ledger.overview_of_what_waits
+    yield "overview of all (status)", ledger.overview
     yield "unseen", ledger.unseen
     yield "outstanding responses", ledger.outstanding_responses
     yield "waiting", lambda: ledger.waiting([State.AWAITING_DECISION, State.PARKED])

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import socket
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from mesh_client import AuthTokenGenerator
 
 from mesh_itk3.ports import Outgoing
 from mesh_itk3.simulator.messages import a_message
@@ -16,6 +18,7 @@ from mesh_itk3.stages.interpret import interpret
 from mesh_itk3.stages.respond import respond
 from profiles.test_every_code import a_response
 from profiles.witness import WITNESS
+from support.eventually import eventually
 from support.fake_mailbox import FakeMailbox, a_mesh_message
 from support.sandbox import HOSPITAL, PRACTICE
 from support.stage_world import a_small_daemon
@@ -46,6 +49,19 @@ def test_what_the_sandbox_is_sent_is_seen(sandbox, practice_mailbox, compressed)
     ) as mesh:
         mesh.send_message(HOSPITAL, broken(), workflow_id=ACK)
     assert said() == [f"sent to the sandbox on {ACK}: {WRONG}"]
+
+
+@pytest.mark.sandbox
+def test_a_send_that_dies_on_its_way_is_not_judged_by_half_its_bytes(sandbox):
+    token = AuthTokenGenerator(b"TestKey", PRACTICE, "password")()
+    said = {"Authorization": token, "Mex-To": HOSPITAL, "Mex-WorkflowID": ACK, "Content-Length": "1000"}
+    head = "".join(f"{name}: {value}\r\n" for name, value in said.items())
+    with socket.create_connection(("127.0.0.1", sandbox.port)) as connection:
+        connection.sendall(
+            f"POST /messageexchange/{PRACTICE}/outbox HTTP/1.1\r\nHost: mesh\r\n{head}\r\n".encode() + b"<Bundle"
+        )
+    eventually(lambda: b'"send"' in sandbox.calls.read_bytes())
+    assert WITNESS.take(None) == []
 
 
 @pytest.mark.sandbox

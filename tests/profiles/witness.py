@@ -15,12 +15,14 @@ import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 from profiles import definitions, responses
 from profiles.elements import Finding
 
 HOSPITAL = "X26ABC1"
 """Whatever it sends is not ours: it plays a sender that may be broken."""
+TAKEN = range(200, 300)
 PLACEHOLDER_BYTES = 100
 """Tests of the ledger itself put a few bytes where a response would be; no response is that short."""
 
@@ -52,7 +54,7 @@ class Witness:
         taken += [found for ledger in _ledgers(directory) for found in _outbox(ledger)]
         return taken + list(_evidence(directory))
 
-    def _calls(self) -> Iterator[dict[str, str]]:
+    def _calls(self) -> Iterator[dict[str, Any]]:
         if self._log is not None and self._log.exists():
             with self._log.open("rb") as log:
                 log.seek(self._offset)
@@ -87,13 +89,13 @@ class Witness:
 WITNESS = Witness()
 
 
-def _is_ours(call: dict[str, str]) -> bool:
-    """A response that was sent in one piece."""
+def _is_ours(call: dict[str, Any]) -> bool:
+    """A response that MESH took, in one piece: of one that was cut off on its way there are half the bytes."""
     is_response = call["verb"] == "send" and call["mailbox"] != HOSPITAL and call["workflow_id"].endswith("_ACK")
-    return is_response and call["chunks"] == "1:1"
+    return is_response and call["chunks"] == "1:1" and call["status"] in TAKEN
 
 
-def _from_wire(call: dict[str, str]) -> tuple[str, bytes]:
+def _from_wire(call: dict[str, Any]) -> tuple[str, bytes]:
     body = base64.b64decode(call["body"])
     raw = gzip.decompress(body) if call["encoding"] == "gzip" else body
     return f"sent to the sandbox on {call['workflow_id']}", raw

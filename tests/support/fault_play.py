@@ -166,7 +166,7 @@ class Play:
         return Counter(line["event"] for line in self.said)
 
     def status(self) -> Mapping[str, Any]:
-        return {state.value: n for (_, state), n in self.daemon.ledger.overview(self.clock.now()).responses.items()}
+        return {state.value: n for (_, state), n in self.daemon.ledger.overview().responses.items()}
 
 
 def an_empty_ledger(directory: Path) -> Path:

@@ -138,7 +138,7 @@ def _unserved(settings: Settings) -> Iterator[Finding]:
     from mesh_itk3.daemon import unserved
 
     with closing(open_ledger(settings.ledger.url.get_secret_value(), owner=f"command:{os.getpid()}")) as ledger:
-        for problem in unserved(settings, ledger, datetime.now(UTC)):
+        for problem in unserved(settings, ledger):
             advice = "`mesh-itk3 owed` lists it. Configure the mailbox again, or tell the senders another way."
             yield noted("unserved mailbox", problem, advice)
 

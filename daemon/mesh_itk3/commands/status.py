@@ -44,7 +44,7 @@ def show_status(config: Path, credentials: Path | None, *, as_json: bool) -> int
 
 def overall(settings: Settings, registry: Registry, ledger: Ledger, now: datetime) -> dict[str, Any]:
     """Everything that `status` says. The keys are a contract; new ones may be added."""
-    overview, unseen = ledger.overview(now), ledger.unseen()
+    overview, unseen = ledger.overview(), ledger.unseen()
     return {
         "version": __version__,
         "at": instant(now),

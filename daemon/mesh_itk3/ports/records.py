@@ -52,8 +52,11 @@ class Records(Protocol):
     def answers_to(self, local_ids: Sequence[str]) -> list[MessageRecord]:
         """Received responses and reports that answer these responses of ours, in the order they came."""
 
-    def overview(self, now: datetime, *, is_whole: bool = True) -> Overview:
-        """Not `is_whole`: without what is settled, of which there may be millions: for whoever asks again and again."""
+    def overview(self) -> Overview:
+        """Of everything; takes as long as the ledger is large."""
+
+    def overview_of_what_waits(self) -> Overview:
+        """Without what is settled, of which there may be millions: for whoever asks again and again."""
 
     def waiting(self, states: Sequence[State], mailbox_ids: Sequence[str] = ()) -> list[MessageRecord]:
         """Every message in one of these states, oldest first: for states that few are in."""

@@ -280,10 +280,13 @@ class SqlLedger:
         with self._database.reading() as connection:
             return queries.responses_to(connection, key)
 
-    def overview(self, now: datetime, *, is_whole: bool = True) -> Overview:
-        del now  # nothing is counted by its age here: the caller compares `oldest_waiting`
+    def overview(self) -> Overview:
         with self._database.reading() as connection:
-            return queries.overview(connection, is_whole=is_whole)
+            return queries.overview(connection, is_whole=True)
+
+    def overview_of_what_waits(self) -> Overview:
+        with self._database.reading() as connection:
+            return queries.overview(connection, is_whole=False)
 
     def answers_to(self, local_ids: Sequence[str]) -> list[MessageRecord]:
         with self._database.reading() as connection:

@@ -14,7 +14,7 @@ from mesh_itk3.simulator.conformance.replies import message_header_id as reply_h
 from mesh_itk3.simulator.faults import Fault, Status
 from mesh_itk3.simulator.prove import acts
 from mesh_itk3.simulator.prove.evidence import Evidence, Held, Message, Sending, Violation
-from mesh_itk3.simulator.prove.gather import calls_of, digest, refused_sending, sendings_of, sent_bytes
+from mesh_itk3.simulator.prove.gather import calls_of, digest, refused_sending, sendings_of, sent_bytes, taken
 from mesh_itk3.simulator.prove.oracle import at_any_time, in_the_end, of_one_round
 from mesh_itk3.simulator.prove.plan import FAULTS, REFUSALS, Item, Plan, Round, Step
 from mesh_itk3.simulator.prove.stories import STORIES, Story, body_of, workflow_of
@@ -259,7 +259,7 @@ class Trial:
         """The calls since the last look; what was sent is kept."""
         lines = self.batch.world.window.news(PRACTICE_MAILBOX)
         self.sendings += sendings_of(lines)
-        self._lines += [line | {"bytes": sent_bytes(line)} for line in lines if line["verb"] == "send"]
+        self._lines += [line | {"bytes": sent_bytes(line)} for line in taken(lines)]
         return lines
 
     def _judged(self, judge: Any) -> list[Violation]:
