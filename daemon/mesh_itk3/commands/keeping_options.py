@@ -1,4 +1,4 @@
-"""Options and help texts of `prune`, `mark-output` and `ledger check|backup|restore`. What they do is imported when they are called."""
+"""Options and help texts of `prune`, `mark-output` and `ledger check|backup|restore`. What they do is imported when called."""
 
 # ruff: noqa: D301 - a backspace (\b) in a help text marks a paragraph that is not to be filled
 
