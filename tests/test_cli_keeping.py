@@ -10,6 +10,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from mesh_itk3.adapters.ledger.schema import REVISION
 from mesh_itk3.adapters.payload_store import DirectoryPayloadStore
 from mesh_itk3.lifecycle import State
 from mesh_itk3.ports import Kind, MeshHeaders, MessageKey, Received, Step
@@ -193,7 +194,7 @@ def test_a_restore_loses_no_letter_and_has_what_is_owed_looked_up(place):
     before, _ = a_filed_letter(place, "BEFORE")
     owing = take(place, "OWING", State.ACCEPTED)
     backup = place.directory / "backup.db"
-    assert place.json("ledger", "backup", str(backup))["schema"] == "0003"
+    assert place.json("ledger", "backup", str(backup))["schema"] == REVISION
     after, stored = a_filed_letter(place, "AFTER")
     send(place, "answer-to-OWING", "SENT")
 
