@@ -285,7 +285,7 @@ class Service:
     def _away(self) -> str:
         """Said beside whatever else is wrong: the one does not explain the other."""
         away = sum(guard.breaker.failures > 0 for guard in self.daemon.guards.values())
-        return f"; MESH does not answer, or refuses, {away} of {len(self.daemon.guards)} mailboxes" if away else ""
+        return f"; {away} of {len(self.daemon.guards)} unavailable: MESH does not answer, or refuses" if away else ""
 
     def _reload(self, scheduler: BackgroundScheduler) -> BackgroundScheduler:
         """The new configuration is read whole before the old daemon is touched; a wrong one changes nothing."""

@@ -102,11 +102,11 @@ class OutputMarks:
         """What stands there, changing nothing. Raises StorageFailed where it cannot be told."""
         return self._look(output)[0]
 
-    def mark(self, output: Path) -> None:
-        """From now on `output` means the directory that is there now, and no other that it has meant: a person says so.
-        Durable on return. Raises StorageFailed.
+    def mark(self, output: Path, *, who: str) -> None:
+        """From now on `output` means the directory that is there now, and no other that it has meant: a person says so, whose
+        name stands in the memory of the mark. Durable on return. Raises StorageFailed.
         """
-        self._begin(output)
+        self._begin(output, f"marked by {who}\n")
         with storage_failures():
             for other in self._ids(output) - {_mark_in(output)}:
                 self._memory_of(output, other).unlink(missing_ok=True)
@@ -125,7 +125,7 @@ class OutputMarks:
             return Place.UNMARKED, directory
         return (Place.KNOWN if found in ids else Place.OTHER), directory
 
-    def _begin(self, output: Path) -> None:
+    def _begin(self, output: Path, said: str = "") -> None:
         """The mark first, then the memory of it: the other way round a crash would leave a directory that nobody may use.
         Two that begin at once may write two marks; each remembers the one that it finds, so that the last one is known.
         """
@@ -140,7 +140,7 @@ class OutputMarks:
         if not found:
             raise StorageFailed(_refusal(output, Place.UNMARKED))
         self._directories.make(self._remembered, self._payloads)
-        write_file(self._memory_of(output, found), lambda file: _write(file, f"{output}\n"))
+        write_file(self._memory_of(output, found), lambda file: _write(file, f"{output}\n{said}"))
 
     def _write_mark(self, output: Path) -> None:
         # For whoever may read the letters: an importer that opens every file it finds must not stumble over this one.
@@ -171,13 +171,13 @@ def problem_of(output: Path, place: Place) -> str | None:
     if place in (Place.NEW, Place.KNOWN):
         return None
     return (
-        f"it {place.value}: its share is not mounted, or it was emptied or made anew. Mount it; if it is right as it is:"
-        f" {COMMAND} {output} --by WHO"
+        f"the directory {place.value}: its share is not mounted, or it was emptied or made anew. Mount the share; if the"
+        f" directory is right as it is: {COMMAND} {output} --by WHO"
     )
 
 
 def _refusal(output: Path, place: Place) -> str:
-    return f"nothing is filed in {output}, {problem_of(output, place)}"
+    return f"nothing is filed in {output}: {problem_of(output, place)}"
 
 
 def _digest(output: Path) -> str:

@@ -63,7 +63,7 @@ def prune(
 def mark_output(
     directory: Annotated[Path, typer.Argument(metavar="DIRECTORY", help="A handler's `output`, as the configuration has it.")],
     *,
-    by: Annotated[str, typer.Option("--by", metavar="WHO", help="Who says so: a name, which the log keeps.")],
+    by: Annotated[str, typer.Option("--by", metavar="WHO", help="Who says so: a name, kept with the mark.")],
     config: Config = DEFAULT_CONFIG,
     credentials: Credentials = None,
     json: Json = False,

@@ -253,7 +253,7 @@ def _refused_by_disk(document: Mapping[str, Any]) -> Iterator[str]:
         lines.append(f"wait for a disk that refused a write: {counted(count, 'message')}")
     yield from lines
     if lines:
-        yield "    free space or repair the disk; all goes on by itself"
+        yield "    free space, repair the disk or mount the share; all goes on by itself"
 
 
 def _said_of_unavailable(mailbox: Mapping[str, Any]) -> str:
