@@ -184,7 +184,9 @@ def letters(settings: Settings, registry: Registry) -> Iterator[Finding]:
         check = f"letters of {', '.join(each.handlers)}"
         if each.problem:
             yield wrong(
-                check, f"{each.output}: {each.problem}", "Until then they wait in `accepted`; their senders are not told."
+                check,
+                f"{each.output}: {each.problem}",
+                "Until then letters wait in `accepted`, and no sender is told that one was filed.",
             )
             continue
         place = _place(check, each.output, str(each.output))
