@@ -300,7 +300,7 @@ def test_status_shows_the_disk_beside_mesh(place):
     shown = place.run("status").stdout
     assert "7 (http_503), 3 (disk)" in " ".join(shown.split())
     assert f"mailbox {MAILBOX}: MESH does not answer, or refuses (http_503)" in shown
-    assert f"not collected, the disk refuses since 2025-01-02 10:00:00Z: mailbox {MAILBOX}" in shown
+    assert f"mailbox {MAILBOX} is not collected: the disk has refused since 2025-01-02 10:00:00Z" in shown
 
 
 def test_status_lists_so_many_that_a_screen_holds_them_and_counts_the_rest(place):

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 import typer.main
+from typer.testing import CliRunner
 
 from mesh_itk3 import __version__
 from mesh_itk3.cli import app
@@ -52,6 +53,13 @@ def test_command_has_its_section_and_its_synopsis(name):
     assert f"`mesh-itk3 {name}" in section_of(name)
     assert f".B {name}\n" in MAN_PAGE
     assert f"mesh-itk3 {name}\n" in MAN_PAGE
+
+
+def test_the_list_of_commands_says_of_each_what_it_does_in_one_line_of_a_terminal(monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    listed = CliRunner().invoke(app, ["--help"]).output.split("Commands:\n")[1].split("\n\n")[0].splitlines()
+    assert len(listed) == len(typer.main.get_command(app).commands)
+    assert [line for line in listed if len(line) > 80 or not line.endswith(".") or line.endswith("...")] == []
 
 
 @each_option

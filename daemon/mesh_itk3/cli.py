@@ -61,7 +61,7 @@ def run(
     config: Config = DEFAULT_CONFIG,
     credentials: Credentials = None,
 ) -> int:
-    """Run the daemon: poll the mailboxes, keep, read, file and answer.
+    """Run the daemon: poll, keep, read, file and answer messages.
 
     It runs until it is told to stop (Ctrl-C or systemctl stop); it then finishes what is in hand. Logs go to standard
     error, one JSON object a line. It may be killed at any moment: nothing is lost.
@@ -90,9 +90,9 @@ def check(
 ) -> int:
     """Check everything the daemon needs, changing nothing.
 
-    Looks at configuration, credentials, certificate, handlers, ledger, payload directory and patient register, and
-    shakes hands with MESH for each mailbox. Each line is a tick or a cross with what to do about it. Run it before
-    starting the service, and after every change.
+    Looks at configuration, credentials, certificate, handlers, ledger, payload directory, directories for letters, room on
+    the disks and patient register, and shakes hands with MESH for each mailbox. Each line is a tick or a cross with what
+    to do about it. Run it before starting the service, and after every change.
 
     \b
     Examples:
@@ -195,7 +195,7 @@ def respond(
     credentials: Credentials = None,
     json: Json = False,
 ) -> int:
-    """Record a person's decision about a message that waits for one.
+    """Record a person's decision on a message that waits for it.
 
     Read the letter first. The daemon then files it (30001, 30004) or does not (30002, 30003) and answers the sender.
 
@@ -223,7 +223,7 @@ def respond(
 def owed(
     *, mailbox: OneMailbox = None, config: Config = DEFAULT_CONFIG, credentials: Credentials = None, json: Json = False
 ) -> int:
-    """List every answer that a sender still waits for, oldest first.
+    """List every answer that senders still wait for, oldest first.
 
     Decisions that wait for a person, with the hours left until their deadline; messages that are parked; responses that
     MESH has not taken, not delivered, or of which it has said nothing. With each, why, and what to do.
@@ -248,7 +248,7 @@ def seen(
     credentials: Credentials = None,
     json: Json = False,
 ) -> int:
-    """Record that a person knows of what `status` says of a message.
+    """Record that somebody knows what `status` says of a message.
 
     Its sender was not told, it differs from its first, or a response to it was lost. It then leaves `status` and `owed`.
 

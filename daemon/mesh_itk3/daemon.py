@@ -14,11 +14,11 @@ from typing import Final
 from mesh_itk3 import events
 from mesh_itk3.adapters.certificate import EXPIRES_SOON, expires_at
 from mesh_itk3.breaker import Errand
-from mesh_itk3.lifecycle import ResponseState, State
-from mesh_itk3.ports import Clock, Ledger, Mailbox, PayloadStore, Records
+from mesh_itk3.lifecycle import State
+from mesh_itk3.ports import Clock, Ledger, Mailbox, PayloadStore
 from mesh_itk3.reasons import Reason
 from mesh_itk3.registry import Registry
-from mesh_itk3.retention import counts_from, is_held_back
+from mesh_itk3.retention import is_held_back
 from mesh_itk3.scheduler import Bell, Complaints, Job, Progress, tick_s, until
 from mesh_itk3.settings import Settings
 from mesh_itk3.stages.attempt import ids
@@ -29,7 +29,7 @@ from mesh_itk3.stages.dispatch import dispatch
 from mesh_itk3.stages.guard import Guard
 from mesh_itk3.stages.interpret import interpret
 from mesh_itk3.stages.poll import handshake_if_due, is_poll_due, poll
-from mesh_itk3.stages.prune import expired, prune
+from mesh_itk3.stages.prune import counted_from, expired, prune
 from mesh_itk3.stages.respond import respond
 from mesh_itk3.stages.sweep import sweep
 from mesh_itk3.stages.track import raise_overdue, track
@@ -45,7 +45,8 @@ LOOK_FOR_POLL_S: Final = 5.0
 TRACK_S: Final = 600.0
 DUTIES_S: Final = 60.0
 """How often one looks what is due about decisions and responses that wait: deadlines are hours, not seconds."""
-SAID_AT_LOOK: Final = 2
+HELD_BACK_SAID_AT: Final = 2
+"""At the so manyth look in a row: after a long stop the first comes before the first poll."""
 ORPHANS_OLDER_THAN: Final = timedelta(hours=24)
 SENDING_AT_ONCE: Final = 4
 """Responses of one mailbox sent at the same time; measured likewise."""
@@ -192,10 +193,10 @@ class Daemon:
     def prune(self) -> None:
         """Removes some of what the configured retention lets go of; the rest at the next run. Raises LeaseLost."""
         now, began = self.clock.now(), self.clock.monotonic()
-        counted_from = self._vouched_for(now)
-        if counted_from is None:
+        counts_from = self._counts_from(now)
+        if counts_from is None:
             return
-        gone = expired(self.settings.retention.rules, counted_from)
+        gone = expired(self.settings.retention.rules, counts_from)
         count: Counter[str] = Counter()
         freed: Counter[str] = Counter()
         for step in prune(self.ledger, self.payloads, gone, self.mailbox_ids, now, events_after=self.events_after):
@@ -210,16 +211,14 @@ class Daemon:
             if number:
                 events.emit(events.RETENTION_PRUNED, outcome=kind, count=number, bytes=freed[kind] or None)
 
-    def _vouched_for(self, now: datetime) -> datetime | None:
-        """What retention counts from. Said once where that is long ago, and not at a first look: after a long stop the first
-        poll may yet come.
-        """
-        counted_from = counts_from(now, [self.ledger.mailbox_state(each).answered_at for each in self.mailbox_ids])
-        is_behind = is_held_back(now, counted_from) and self.settings.retention.rules.is_anything_pruned
+    def _counts_from(self, now: datetime) -> datetime | None:
+        """What retention counts from. Said once where that is long ago."""
+        found = counted_from(self.ledger, self.mailbox_ids, now)
+        is_behind = is_held_back(now, found) and self.settings.retention.rules.is_anything_pruned
         self.held_back = self.held_back + 1 if is_behind else 0
-        if counted_from is not None and self.held_back == SAID_AT_LOOK:
-            events.emit(events.RETENTION_HELD_BACK, seconds=round((now - counted_from).total_seconds()))
-        return counted_from
+        if found is not None and self.held_back == HELD_BACK_SAID_AT:
+            events.emit(events.RETENTION_HELD_BACK, seconds=round((now - found).total_seconds()))
+        return found
 
     def look_at_certificate(self) -> None:
         """Says daily that the client certificate runs out soon, while there is time to order another."""
@@ -304,30 +303,6 @@ class Daemon:
         for mailbox_id in mailbox_ids:
             if bell := self.bells.get(mailbox_id):
                 bell.ring()
-
-
-def unserved(settings: Settings, ledger: Records) -> list[str]:
-    """A sentence for each mailbox that is not configured and has something in the ledger that waits. On PostgreSQL none, for
-    another daemon may serve it. Raises LedgerUnavailable.
-    """
-    if settings.ledger.sqlite_file is None:
-        return []
-    overview = ledger.overview_of_what_waits()
-    messages: Counter[str] = Counter()
-    responses: Counter[str] = Counter()
-    for (mailbox_id, _), count in overview.messages.items():
-        messages[mailbox_id] += count
-    for (mailbox_id, state), count in overview.responses.items():
-        responses[mailbox_id] += count if state is ResponseState.OWED else 0
-    standing = (messages + responses).keys() - settings.mailboxes.keys()
-    return [_unserved(mailbox_id, messages[mailbox_id], responses[mailbox_id]) for mailbox_id in sorted(standing)]
-
-
-def _unserved(mailbox_id: str, messages: int, responses: int) -> str:
-    counts = ((messages, "message"), (responses, "response"))
-    what = " and ".join(f"{count} {one}{'s' if count > 1 else ''}" for count, one in counts if count)
-    waits = "waits" if messages + responses == 1 else "wait"
-    return f"mailbox {mailbox_id} is not configured, and the ledger has {what} of it that now {waits} for ever"
 
 
 def _discard(_: object) -> None:

@@ -19,7 +19,7 @@ from mesh_itk3.adapters.logging import configure_logging
 from mesh_itk3.adapters.notify import Notifier
 from mesh_itk3.adapters.owner import act_as_owner
 from mesh_itk3.composition import compose
-from mesh_itk3.daemon import Daemon, unserved
+from mesh_itk3.daemon import Daemon
 from mesh_itk3.inner_process import PROGRAM, READY_WITHIN_S, InnerProcess, Pauses
 from mesh_itk3.inner_words import Start
 from mesh_itk3.lifecycle import State
@@ -29,6 +29,7 @@ from mesh_itk3.registry import Registry, registry_of
 from mesh_itk3.scheduler import SetBack, move_back, schedule, stop
 from mesh_itk3.settings import ConfigInvalid, Settings, load_settings
 from mesh_itk3.settings_advice import advice
+from mesh_itk3.unserved import unserved_mailboxes
 
 STATUS_EVERY_S: Final = 15.0
 REVIVE_EVERY_S: Final = 0.2
@@ -131,7 +132,7 @@ def holding(daemon: Daemon) -> Daemon:
 
 def say_unserved(daemon: Daemon) -> None:
     """Mailboxes whose messages and responses stand still because they are not configured any more, a line each."""
-    for problem in unserved(daemon.settings, daemon.ledger):
+    for problem in unserved_mailboxes(daemon.settings, daemon.ledger):
         events.emit(events.CONFIG_ADVICE, problem=problem)
 
 
@@ -284,7 +285,7 @@ class Service:
     def _away(self) -> str:
         """Said beside whatever else is wrong: the one does not explain the other."""
         away = sum(guard.breaker.failures > 0 for guard in self.daemon.guards.values())
-        return f"; MESH does not answer, or refuses, {away} of {len(self.daemon.guards)} mailboxes" if away else ""
+        return f"; {away} of {len(self.daemon.guards)} unavailable: MESH does not answer, or refuses" if away else ""
 
     def _reload(self, scheduler: BackgroundScheduler) -> BackgroundScheduler:
         """The new configuration is read whole before the old daemon is touched; a wrong one changes nothing."""

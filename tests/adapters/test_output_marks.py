@@ -252,8 +252,10 @@ def test_a_directory_that_a_person_has_said_is_right_takes_letters_again(tmp_pat
     output = tmp_path / "letters"
     file(files, output)
     put_away(output)
-    OutputMarks(payloads).mark(output)
+    OutputMarks(payloads).mark(output, who="Jo Smith")
     assert file(files, output, "two").exists()
+    (remembered,) = (payloads / REMEMBERED).iterdir()
+    assert remembered.read_text().splitlines() == [str(output), "marked by Jo Smith"]
 
 
 def test_what_the_path_meant_before_a_person_said_so_is_refused_from_then_on(tmp_path, payloads, files):
@@ -261,10 +263,10 @@ def test_what_the_path_meant_before_a_person_said_so_is_refused_from_then_on(tmp
     output = tmp_path / "letters"
     file(files, output)
     put_back = put_away(output)
-    OutputMarks(payloads).mark(output)
+    OutputMarks(payloads).mark(output, who="Jo Smith")
     put_back()
     assert OutputMarks(payloads).look(output) is Place.OTHER
-    OutputMarks(payloads).mark(output)
+    OutputMarks(payloads).mark(output, who="Jo Smith")
     put_away(output)
     assert OutputMarks(payloads).look(output) is Place.UNMARKED
 

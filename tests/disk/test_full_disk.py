@@ -204,7 +204,7 @@ def test_status_names_what_waits_for_the_disk_and_the_mailbox_that_is_not_collec
     assert json.loads(practice.command("status", "--json").stdout)["waiting_for_disk"] == 1
     said = practice.command("status").stdout
     assert "wait for a disk that refused a write: 1 message" in said
-    assert f"not collected, the disk refuses since 2026-03-02 09:00:00Z: mailbox {PRACTICE}" in said
+    assert f"mailbox {PRACTICE} is not collected: the disk has refused since 2026-03-02 09:00:00Z" in said
 
 
 def test_a_message_that_waits_for_the_disk_is_not_tried_again_at_once(tmp_path):

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from mesh_itk3.simulator.prove.oracle import INVARIANTS
-from mesh_itk3.simulator.prove.plan import Hold, Item, Kill, Plan, PlannedFault, Retry, Round, Step, from_json
+from mesh_itk3.simulator.prove.plan import Hold, Item, Kill, Plan, Retry, Round, Step, from_json
+from mesh_itk3.simulator.prove.planned_faults import PlannedFault
 from mesh_itk3.simulator.prove.worker import Worker
 from mesh_itk3.simulator.prove.world import a_world
 

@@ -10,7 +10,8 @@ import pytest
 
 from mesh_itk3.simulator.faults import Fault
 from mesh_itk3.simulator.faulty_mesh import VERBS
-from mesh_itk3.simulator.prove.plan import FAULTS, FAULTS_OF, NAMED_POINTS, REFUSALS, UNFINISHED, draw_plan, from_json, to_json
+from mesh_itk3.simulator.prove.plan import NAMED_POINTS, UNFINISHED, draw_plan, from_json, to_json
+from mesh_itk3.simulator.prove.planned_faults import FAULTS, FAULTS_OF, REFUSALS
 from mesh_itk3.simulator.prove.stories import STORIES
 
 PLANS = [draw_plan(seed) for seed in range(3_000)]

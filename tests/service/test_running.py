@@ -140,13 +140,13 @@ def test_systemd_is_told_that_mesh_does_not_answer_and_that_the_disk_refuses_at_
     practice.url = "http://127.0.0.1:9"
     practice.configure()
     with as_a_unit(practice) as (_, listening):
-        _listen_until(listening, "0 parked; MESH does not answer, or refuses, 1 of 1 mailboxes")
+        _listen_until(listening, "0 parked; 1 of 1 unavailable: MESH does not answer, or refuses")
     practice.extra = f"[limits]\nfree_bytes_min = {2**50}"
     practice.configure()
     (practice.directory / "notify").unlink()
     with as_a_unit(practice) as (_, listening):
         said = _listen_until(listening, "STATUS=nothing is collected, the disk refuses: less than")[-1]
-        assert said.strip().endswith("; MESH does not answer, or refuses, 1 of 1 mailboxes")
+        assert said.strip().endswith("; 1 of 1 unavailable: MESH does not answer, or refuses")
 
 
 def _listen_until(listening, word, times=1):

@@ -35,6 +35,7 @@ mesh-itk3 letters {id}
 Letters are filed in this directory. Leave this file here: without it the directory is taken for the empty mount point of a
 share that is away, and nothing is filed.
 """
+_SAID: Final = "marked by "
 _NOBODYS: Final = ""
 """The id of a mark that cannot be read as one."""
 
@@ -123,11 +124,11 @@ class OutputMarks:
         """What stands there, changing nothing. Raises StorageFailed where it cannot be told."""
         return self._look(output)[0]
 
-    def mark(self, output: Path) -> None:
-        """From now on `output` means the directory that is there now, and no other that it has meant: a person says so.
-        Durable on return. Raises StorageFailed.
+    def mark(self, output: Path, *, who: str) -> None:
+        """From now on `output` means the directory that is there now, and no other that it has meant: a person says so, whose
+        name stands in the memory of the mark. Durable on return. Raises StorageFailed.
         """
-        self._begin(output)
+        self._begin(output, f"{_SAID}{who}")
         with storage_failures():
             for other in self._ids(output) - {_mark_in(output)}:
                 self._memory_of(output, other).unlink(missing_ok=True)
@@ -173,7 +174,7 @@ class OutputMarks:
                     self._remember(output, found)
                 self._noted[output] = found.identity
 
-    def _begin(self, output: Path) -> None:
+    def _begin(self, output: Path, said: str = "") -> None:
         """The mark first, then the memory of it: the other way round a crash would leave a directory that nobody may use.
         Two that begin at once may write two marks; each remembers the one that it finds, so that the last one is known.
         """
@@ -188,11 +189,15 @@ class OutputMarks:
         if not found.mark:
             raise StorageFailed(_refusal(output, Place.UNMARKED))
         self._directories.make(self._remembered, self._payloads)
-        self._remember(output, found)
+        self._remember(output, found, said)
 
-    def _remember(self, output: Path, found: _Found) -> None:
-        memory = self._memory_of(output, found.mark or _NOBODYS)
-        write_file(memory, lambda file: _write(file, f"{output}\n{found.identity}\n"))
+    def _remember(self, output: Path, found: _Found, said: str = "") -> None:
+        """`said`: by whom it was marked; what was said before stays."""
+        mark = found.mark or _NOBODYS
+        with storage_failures():
+            before = [line for line in self._lines(output, mark) if line.startswith(_SAID)]
+        lines = [str(output), found.identity, *([said] if said else before)]
+        write_file(self._memory_of(output, mark), lambda file: _write(file, "".join(f"{line}\n" for line in lines)))
 
     def _write_mark(self, output: Path, mark: str) -> None:
         # For whoever may read the letters: an importer that opens every file it finds must not stumble over this one.
@@ -229,13 +234,13 @@ def problem_of(output: Path, place: Place) -> str | None:
     if place in (Place.NEW, Place.KNOWN, Place.EMPTIED):
         return None
     return (
-        f"it {place.value}: its share is not mounted, or it was emptied or made anew. Mount it; if it is right as it is:"
-        f" {COMMAND} {output} --by WHO"
+        f"the directory {place.value}: its share is not mounted, or it was emptied or made anew. Mount the share; if the"
+        f" directory is right as it is: {COMMAND} {output} --by WHO"
     )
 
 
 def _refusal(output: Path, place: Place) -> str:
-    return f"nothing is filed in {output}, {problem_of(output, place)}"
+    return f"nothing is filed in {output}: {problem_of(output, place)}"
 
 
 def _digest(output: Path) -> str:

@@ -135,10 +135,10 @@ def _schema(settings: LedgerSettings) -> Finding:
 def _unserved(settings: Settings) -> Iterator[Finding]:
     """Of a ledger that has this program's schema."""
     from mesh_itk3.adapters.ledger import open_ledger
-    from mesh_itk3.daemon import unserved
+    from mesh_itk3.unserved import unserved_mailboxes
 
     with closing(open_ledger(settings.ledger.url.get_secret_value(), owner=f"command:{os.getpid()}")) as ledger:
-        for problem in unserved(settings, ledger):
+        for problem in unserved_mailboxes(settings, ledger):
             advice = "`mesh-itk3 owed` lists it. Configure the mailbox again, or tell the senders another way."
             yield noted("unserved mailbox", problem, advice)
 
@@ -184,7 +184,9 @@ def letters(settings: Settings, registry: Registry) -> Iterator[Finding]:
         check = f"letters of {', '.join(each.handlers)}"
         if each.problem:
             yield wrong(
-                check, f"{each.output}: {each.problem}", "Until then they wait in `accepted`; their senders are not told."
+                check,
+                f"{each.output}: {each.problem}",
+                "Until then letters wait in `accepted`, and no sender is told that one was filed.",
             )
             continue
         place = _place(check, each.output, str(each.output))

@@ -1,4 +1,4 @@
-"""Options and help texts of `prune` and of `ledger check|backup|restore`. What they do is imported when they are called."""
+"""Options and help texts of `prune`, `mark-output` and `ledger check|backup|restore`. What they do is imported when called."""
 
 # ruff: noqa: D301 - a backspace (\b) in a help text marks a paragraph that is not to be filled
 
@@ -33,27 +33,27 @@ def prune(
     *,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would go, by state; remove nothing.")] = False,
     by_clock: Annotated[
-        bool, typer.Option("--by-clock", help="This machine's clock is right, though MESH has not answered for days.")
+        bool, typer.Option("--by-clock", help="This machine's clock is right, although MESH has not answered for days.")
     ] = False,
     config: Config = DEFAULT_CONFIG,
     credentials: Credentials = None,
     json: Json = False,
 ) -> int:
-    """Remove what the configured retention no longer wants kept.
+    """Remove what the configured retention no longer keeps.
 
     Payloads, bytes of delivered responses and lines of timelines, older than [retention] says. The running daemon does the
     same every hour, a little at a time; without [retention] nothing ever goes. Never anything that is unanswered, on its way,
     parked, or that somebody has yet to see. The rows stay: a message that comes again is recognised for ever.
 
-    A clock that is years ahead would make everything old. MESH refuses a wrong clock: where it has not answered for two days,
-    nothing is removed unless --by-clock says that the clock is right.
+    A clock that is years ahead would make everything old. MESH refuses a wrong clock: if it has not answered for two days,
+    nothing is removed unless you say with --by-clock that the clock is right.
 
     \b
     Examples:
       mesh-itk3 prune --dry-run
       mesh-itk3 prune
 
-    Exits 2, removing nothing, where MESH does not vouch for the clock.
+    Exits 2, removing nothing, while the clock is in doubt.
     """
     from mesh_itk3.commands.prune import prune_now
 
@@ -63,16 +63,17 @@ def prune(
 def mark_output(
     directory: Annotated[Path, typer.Argument(metavar="DIRECTORY", help="A handler's `output`, as the configuration has it.")],
     *,
-    by: Annotated[str, typer.Option("--by", metavar="WHO", help="Who says so: a name, which the log keeps.")],
+    by: Annotated[str, typer.Option("--by", metavar="WHO", help="Who says so: a name, kept with the mark.")],
     config: Config = DEFAULT_CONFIG,
     credentials: Credentials = None,
     json: Json = False,
 ) -> int:
-    """Say that a directory for letters is the right one as it is.
+    """Say that a directory for letters is right as it is.
 
     Letters are filed only in a directory with its mark, a small file in it: an empty mount point has none. Where `status` says
     that the mark is missing, mount the share; only if the directory was emptied or made anew on purpose, say so with this. It
-    gets a new mark, and what else its path has meant is forgotten. Letters that wait are filed within a minute.
+    gets a mark, or keeps the one that it has; whatever else its path has meant is refused from then on. Letters that wait
+    are filed within a minute.
 
     \b
     Example:

@@ -29,7 +29,7 @@ def mark_output(config: Path, credentials: Path | None, output: Path, *, by: str
     if not output.is_dir():
         raise CommandRefused(f"{output} is no directory: mount its share, or make it")
     if before is not Place.KNOWN:
-        marks.mark(output)
+        marks.mark(output, who=who)
         events.emit(events.OUTPUT_MARKED, directory=str(output), actor=who)
     if as_json:
         print_json({"directory": str(output), "was": before.name.lower(), "is_changed": before is not Place.KNOWN})

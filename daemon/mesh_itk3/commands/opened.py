@@ -1,4 +1,4 @@
-"""Configuration, handlers and ledger for the commands that look at what the daemon does, beside it or without it."""
+"""Configuration and ledger for the commands, beside the daemon or without it: to look at, or to change."""
 
 from __future__ import annotations
 

@@ -18,7 +18,7 @@ By = Annotated[str, typer.Option("--by", metavar="WHO", help="Who acts: a name o
 def parked(
     *, mailbox: OneMailbox = None, config: Config = DEFAULT_CONFIG, credentials: Credentials = None, json: Json = False
 ) -> int:
-    """List what is parked, since when, why, and what to do about it.
+    """List what is parked, since when, why, and what to do.
 
     Messages that could not go on or that a person holds, and responses that MESH refused for good. Grouped by reason, the
     oldest first.

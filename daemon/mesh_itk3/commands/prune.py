@@ -13,9 +13,9 @@ from mesh_itk3 import events
 from mesh_itk3.adapters.payload_store import DirectoryPayloadStore
 from mesh_itk3.commands.console import CommandRefused, Exit, counted, instant, print_json, say, say_moment
 from mesh_itk3.commands.opened import existing_ledger, ledger_to_change, read_settings
-from mesh_itk3.ports import Ledger, Prunable
-from mesh_itk3.retention import counts_from, is_held_back
-from mesh_itk3.stages.prune import Pruned, expired, prune
+from mesh_itk3.ports import MailboxStates, Prunable
+from mesh_itk3.retention import is_held_back
+from mesh_itk3.stages.prune import Pruned, counted_from, expired, prune
 
 _MB = 1_000_000
 NOTHING = "nothing is ever pruned: the configuration has no [retention]"
@@ -50,12 +50,12 @@ def prune_now(config: Path, credentials: Path | None, *, dry_run: bool, as_json:
     return Exit.DONE
 
 
-def _check_clock(ledger: Ledger, mailbox_ids: Iterable[str], now: datetime) -> None:
+def _check_clock(ledger: MailboxStates, mailbox_ids: Iterable[str], now: datetime) -> None:
     """Raises CommandRefused. A clock years ahead would make everything old."""
-    counted_from = counts_from(now, [ledger.mailbox_state(each).answered_at for each in mailbox_ids])
-    if counted_from is not None and not is_held_back(now, counted_from):
+    answered_at = counted_from(ledger, mailbox_ids, now)
+    if answered_at is not None and not is_held_back(now, answered_at):
         return
-    answered = "has never answered here" if counted_from is None else f"last answered at {say_moment(counted_from)}"
+    answered = "has never answered here" if answered_at is None else f"last answered at {say_moment(answered_at)}"
     raise CommandRefused(
         f"this machine's clock says {say_moment(now)}, and MESH, which would refuse a wrong one, {answered}: nothing was"
         " removed. If the clock is right: mesh-itk3 prune --by-clock"

@@ -244,10 +244,11 @@ def _needs(document: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _refused_by_disk(document: Mapping[str, Any]) -> Iterator[str]:
-    lines = [f"{one['kept']}: {one['problem']} ({one['directory']})" for one in document["storage"] if one["problem"]]
+    lines = [f"{one['kept']} in {one['directory']}: {one['problem']}" for one in document["storage"] if one["problem"]]
     refused = [one for one in document["mailboxes"] if one["disk_failures"]]
     lines += [
-        f"not collected, the disk refuses since {_seconds(one['disk_since'])}: mailbox {one['mailbox_id']}" for one in refused
+        f"mailbox {one['mailbox_id']} is not collected: the disk has refused since {_seconds(one['disk_since'])}"
+        for one in refused
     ]
     if count := document["waiting_for_disk"]:
         lines.append(f"wait for a disk that refused a write: {counted(count, 'message')}")

@@ -20,7 +20,7 @@ def demo(
     ] = None,
     json: Json = False,
 ) -> int:
-    """Show everything at work on this machine alone, in half a minute.
+    """Show everything at work on this machine, in half a minute.
 
     Starts the official MESH sandbox, a simulated hospital and the daemon. The hospital sends letters, good and bad; a
     table shows what it was answered and where each letter was filed. Nothing leaves this machine; all patients are
@@ -56,7 +56,7 @@ def conformance(
     list_only: Annotated[bool, typer.Option("--list", help="Show the cases and run nothing.")] = False,
     json: Json = False,
 ) -> int:
-    """Prove on this machine how messages are answered, case by case.
+    """Prove, case by case, how messages are answered.
 
     Runs the daemon against a simulated hospital through the official MESH sandbox, over a table of cases: every response
     code, pattern of exchange and strictness, duplicates, hostile messages. Writes an evidence report (HTML and JSON) with
@@ -101,7 +101,7 @@ def prove(
     json: Json = False,
     daemon: Annotated[str | None, typer.Option("--daemon", hidden=True)] = None,
 ) -> int:
-    """Kill the daemon again and again, and prove that nothing is lost.
+    """Kill the daemon again and again; prove that nothing is lost.
 
     Each trial sends a few letters through the official MESH sandbox on this machine, kills the real daemon (SIGKILL) at a
     random point, lets MESH and the line to it fail, starts it again, and judges what became of every letter: nothing lost,

@@ -6,14 +6,14 @@ no row names, of a message that says it is pruned, and the sweep takes it.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final, Literal
 
 from mesh_itk3.lifecycle import State
-from mesh_itk3.ports import Entry, Expired, PayloadStore, Pruning
-from mesh_itk3.retention import Retention
+from mesh_itk3.ports import Entry, Expired, MailboxStates, PayloadStore, Pruning
+from mesh_itk3.retention import Retention, counts_from
 
 STAGE: Final = "prune"
 PAYLOADS_AT_ONCE: Final = 100
@@ -31,6 +31,11 @@ class Pruned:
     state: State | None = None
     after: int | None = None
     """Of timelines: where to go on. None: they have been looked through to their end."""
+
+
+def counted_from(ledger: MailboxStates, mailbox_ids: Iterable[str], now: datetime) -> datetime | None:
+    """What the days of retention are counted from (`retention.counts_from`), by what the ledger knows of these mailboxes."""
+    return counts_from(now, [ledger.mailbox_state(each).answered_at for each in mailbox_ids])
 
 
 def expired(retention: Retention, now: datetime) -> Expired:

@@ -8,12 +8,12 @@ from datetime import datetime
 from itertools import chain, zip_longest
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, Select, exists, or_, select, text, update
+from sqlalchemy import ColumnElement, Connection, Row, Select, exists, select, text, update
 
 from mesh_itk3 import retry
 from mesh_itk3.adapters.ledger import rows
 from mesh_itk3.adapters.ledger.messages import NOT_IN_PROGRESS, add_entries, is_this_message, this_message
-from mesh_itk3.adapters.ledger.schema import IN_PROGRESS, message
+from mesh_itk3.adapters.ledger.schema import IN_PROGRESS, is_due, message
 from mesh_itk3.lifecycle import Move, State, state_after
 from mesh_itk3.ports import Entry, Kind, MessageKey, MessageRecord
 from mesh_itk3.reasons import Reason
@@ -97,7 +97,7 @@ def _take_one_alone(connection: Connection, due: Due) -> list[Row[Any]]:
 def _mailboxes_with_work(connection: Connection, due: Due) -> list[str]:
     if len(due.mailbox_ids) == 1:
         return list(due.mailbox_ids)
-    query = select(message.c.mailbox_id).distinct().where(*_is_due(due), message.c.mailbox_id.in_(due.mailbox_ids))
+    query = select(message.c.mailbox_id).distinct().where(*_is_claimable(due), message.c.mailbox_id.in_(due.mailbox_ids))
     found = set(connection.execute(query).scalars())
     return [mailbox_id for mailbox_id in due.mailbox_ids if mailbox_id in found]
 
@@ -105,18 +105,18 @@ def _mailboxes_with_work(connection: Connection, due: Due) -> list[str]:
 def _due_messages(due: Due, *, is_alone: bool) -> Select[Any]:
     return (
         select(message)
-        .where(*_is_due(due), message.c.is_alone.is_(is_alone))
+        .where(*_is_claimable(due), message.c.is_alone.is_(is_alone))
         .order_by(message.c.received_at, message.c.sequence)
         .with_for_update(skip_locked=True)
     )
 
 
-def _is_due(due: Due) -> list[ColumnElement[bool]]:
+def _is_claimable(due: Due) -> list[ColumnElement[bool]]:
     return [
         message.c.state == due.state.value,
         message.c.kind.in_([kind.value for kind in due.kinds]),
         message.c.claimed_at.is_(None),
-        or_(message.c.due_at.is_(None), message.c.due_at <= due.now, message.c.due_at > retry.latest_due_at(due.now)),
+        is_due(message, due.now),
     ]
 
 

@@ -25,10 +25,9 @@ from sqlalchemy import (
 from mesh_itk3.adapters.ledger import rows
 from mesh_itk3.adapters.ledger.followers import park_after_refusal, return_with_infrastructure
 from mesh_itk3.adapters.ledger.prepared import Prepared
-from mesh_itk3.adapters.ledger.schema import ASKED_AT, OWED, SENT, id_key, message_event, response, response_body
+from mesh_itk3.adapters.ledger.schema import ASKED_AT, OWED, SENT, id_key, is_due, message_event, response, response_body
 from mesh_itk3.lifecycle import ResponseState
 from mesh_itk3.ports import LedgerConflict, ResponseRecord, ResponseStep
-from mesh_itk3.retry import latest_due_at
 
 _infrastructure: Final = response.alias("infrastructure")
 
@@ -37,7 +36,7 @@ def claim(connection: Connection, mailbox_id: str, now: datetime, limit: int) ->
     """The records carry `unresolved_since` as it was before: None means that no send was ever begun."""
     query = (
         _records()
-        .where(text(f"response.{OWED}"), response.c.mailbox_id == mailbox_id, _is_due(response, now), _is_not_held_up(now))
+        .where(text(f"response.{OWED}"), response.c.mailbox_id == mailbox_id, is_due(response, now), _is_not_held_up(now))
         .order_by(response.c.sequence)
         .limit(limit)
         .with_for_update(of=response, skip_locked=True)
@@ -121,14 +120,10 @@ def _records(*, may_be_pruned: bool = False) -> Select[Any]:
     return select(response, response_body.c.body, _infrastructure.c.state.label("infrastructure_state")).select_from(joined)
 
 
-def _is_due(table: Any, now: datetime) -> ColumnElement[bool]:
-    return or_(table.c.due_at.is_(None), table.c.due_at <= now, table.c.due_at > latest_due_at(now))
-
-
 def _is_not_held_up(now: datetime) -> ColumnElement[bool]:
     """A business response does not overtake its infrastructure response (design rule 15)."""
     state = _infrastructure.c.state
-    is_on_its_way = and_(state == ResponseState.OWED.value, _is_due(_infrastructure, now))
+    is_on_its_way = and_(state == ResponseState.OWED.value, is_due(_infrastructure, now))
     is_past = state.in_([ResponseState.SENT.value, ResponseState.DELIVERED.value, ResponseState.UNDELIVERED.value])
     return or_(state.is_(None), is_on_its_way, is_past)
 

@@ -16,8 +16,10 @@ from sqlalchemy import (
     BigInteger,
     Boolean,
     Column,
+    ColumnElement,
     Dialect,
     ForeignKeyConstraint,
+    FromClause,
     Identity,
     Index,
     Integer,
@@ -29,11 +31,13 @@ from sqlalchemy import (
     UniqueConstraint,
     false,
     func,
+    or_,
     text,
 )
 from sqlalchemy.types import TypeEngine
 
 from mesh_itk3.itk3.resource import normalise_id
+from mesh_itk3.retry import latest_due_at
 
 REVISION: Final = "0004"
 """The newest migration: what this program reads and writes."""
@@ -255,6 +259,11 @@ lease = Table(
     Column("token", BigInteger, nullable=False),
     Column("expires_at", UtcTime),
 )
+
+
+def is_due(table: FromClause, now: datetime) -> ColumnElement[bool]:
+    """That a message or a response may be tried now: it was not put off, or so long ago, or by a clock that was wrong."""
+    return or_(table.c.due_at.is_(None), table.c.due_at <= now, table.c.due_at > latest_due_at(now))
 
 
 LONGEST_KEY: Final = 64

@@ -1,4 +1,5 @@
-"""The judge of a trial: joins what was sent, what MESH holds, what went over the wire, what lies on the disk. Pure.
+"""The judge of a trial, of a sweep of kills, of a fault: joins what was sent, what MESH holds, what went over the wire, what
+lies on the disk. Pure.
 
 It knows nothing of how the daemon works: no stage, no adapter, no port. The ledger's rows are evidence like the rest.
 """

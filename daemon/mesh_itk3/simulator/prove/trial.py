@@ -16,7 +16,8 @@ from mesh_itk3.simulator.prove import acts
 from mesh_itk3.simulator.prove.evidence import Evidence, Held, Message, Sending, Violation
 from mesh_itk3.simulator.prove.gather import calls_of, digest, refused_sending, sendings_of, sent_bytes, taken
 from mesh_itk3.simulator.prove.oracle import at_any_time, in_the_end, of_one_round
-from mesh_itk3.simulator.prove.plan import FAULTS, REFUSALS, Item, Plan, Round, Step
+from mesh_itk3.simulator.prove.plan import Item, Plan, Round, Step
+from mesh_itk3.simulator.prove.planned_faults import FAULTS, REFUSALS
 from mesh_itk3.simulator.prove.stories import STORIES, Story, body_of, workflow_of
 from mesh_itk3.simulator.prove.warm import CHILD_FAILED
 from mesh_itk3.simulator.prove.world import Batch
