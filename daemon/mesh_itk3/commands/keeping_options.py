@@ -71,7 +71,7 @@ def mark_output(
     """Say that a directory for letters is right as it is.
 
     Letters are filed only in a directory with its mark, a small file in it: an empty mount point has none. Where `status` says
-    that the mark is missing, mount the share; only if the directory was emptied or made anew on purpose, say so with this. It
+    that the mark is missing, mount the share; only if the directory was made anew on purpose, say so with this. It
     gets a mark, or keeps the one that it has; whatever else its path has meant is refused from then on. Letters that wait
     are filed within a minute.
 

@@ -1,4 +1,4 @@
-"""`mesh-itk3 mark-output`: a person says that a directory for letters is the right one, emptied or made anew as it is."""
+"""`mesh-itk3 mark-output`: a person says that a directory for letters is the right one, made anew as it is."""
 
 from __future__ import annotations
 

@@ -16,7 +16,7 @@ class MailboxState:
     last_poll_at: datetime | None = None
     """When the last walk began, whatever came of it: the five-minute rule counts from here, across restarts."""
     last_success_at: datetime | None = None
-    """When the last walk began that came to its end, or what ended a time without answers. Retention counts from here."""
+    """When the last walk began that came to its end, or what ended a time without answers."""
     failures: int = 0
     """How often in a row MESH did not answer or refused, whatever it was asked. Not 0: it has not answered since
     `last_success_at`, or not everything, and is asked at growing intervals."""
