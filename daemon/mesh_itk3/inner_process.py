@@ -144,9 +144,10 @@ class InnerProcess:
             return
         finally:
             theirs.close()
-        self._child = child = Child(process, ours, self.clock())
+        child = Child(process, ours, self.clock())
+        child.tell(pickle.dumps(start))  # before any other thread can find it, whose `look` would be taken for this
+        self._child = child
         threading.Thread(target=self._listen, args=(child,), name="inner", daemon=True).start()
-        child.tell(pickle.dumps(start))
 
     def is_begun(self, within_s: float) -> bool:
         """Whether it is ready or gone, waiting at most so long."""

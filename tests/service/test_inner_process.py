@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import pickle
 import signal
+import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -262,6 +264,39 @@ def test_it_is_told_to_look_once_until_it_looks_and_never_too_seldom():
 
 def test_the_pauses_between_deaths_grow_to_a_ceiling():
     assert [Pauses().after(deaths) for deaths in (0, 1, 2, 3, 100)] == [0.0, 0.5, 1.0, 2.0, 10.0]
+
+
+READS_ONE_WORD = """
+import pickle, sys
+from multiprocessing.connection import Connection
+pickle.loads(Connection(int(sys.argv[2])).recv_bytes())
+"""
+
+
+def test_the_settings_are_the_first_that_it_hears_however_often_another_thread_has_it_look(tmp_path):
+    start = Start(load_settings(Practice(tmp_path, "http://127.0.0.1:1").config, None, os.environ), Hold("here:1"))
+    over, ended = threading.Event(), threading.Event()
+    inner = InnerProcess(
+        FakeClock().monotonic, owed=lambda _: None, lost=lambda: None, noticed=ended.set,
+        program=(sys.executable, "-c", READS_ONE_WORD),
+    )  # fmt: skip
+
+    def has_it_look() -> None:
+        while not over.is_set():
+            inner.look()
+
+    looking = threading.Thread(target=has_it_look)
+    looking.start()
+    try:
+        for _ in range(5):
+            ended.clear()
+            inner.start(start)
+            assert ended.wait(30)
+            assert inner._child.process.returncode == 0
+            inner.bury()
+    finally:
+        over.set()
+        looking.join()
 
 
 def test_the_settings_are_handed_over_whole(tmp_path):
