@@ -5,7 +5,14 @@ from __future__ import annotations
 import pytest
 
 from mesh_itk3.lifecycle import ResponseState
-from mesh_itk3.ports import CertificateUnusable, CredentialsRejected, LookUpUnsupported, MailboxUnavailable, SendUnresolved
+from mesh_itk3.ports import (
+    CertificateUnusable,
+    CredentialsRejected,
+    LookUpUnsupported,
+    MailboxUnavailable,
+    SendRefused,
+    SendUnresolved,
+)
 from mesh_itk3.simulator.messages import a_message
 from mesh_itk3.stages.dispatch import dispatch
 from mesh_itk3.stages.interpret import interpret
@@ -37,6 +44,13 @@ def test_both_responses_go_out_the_infrastructure_response_first(tmp_path):
     assert [b"20013" in daemon.mailbox.sent[0].body, b"30001" in daemon.mailbox.sent[1].body] == [True, True]
     assert states(daemon, message) == {"infrastructure": SENT, "business": SENT}
     assert respond(daemon.world, daemon.mailbox) == 0
+
+
+@pytest.mark.parametrize(("was_asked", "answers"), [(True, 1), (False, 0)])
+def test_what_mesh_refuses_for_good_is_an_answer_of_mesh_and_what_it_was_never_asked_is_none(tmp_path, was_asked, answers):
+    daemon, message = owing(tmp_path, fails_on="send", error=SendRefused("12", was_asked=was_asked))
+    assert respond(daemon.world, daemon.mailbox) == answers
+    assert states(daemon, message)["infrastructure"] is PARKED
 
 
 def test_a_response_whose_answer_was_lost_is_looked_up_and_not_sent_again(tmp_path):
