@@ -15,9 +15,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from mesh_client import MeshClient
-from tests.support.sandbox import HOSPITAL, PASSWORD, PRACTICE, SHARED_KEY, Sandbox
+from tests.support.sandbox import HOSPITAL, PASSWORD, PRACTICE, SHARED_KEY
 
 from mesh_itk3.simulator.patients import write_register
+from mesh_itk3.simulator.sandbox import Sandbox
 
 TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 DEADLINE_S = 90.0
@@ -25,13 +26,11 @@ DEADLINE_S = 90.0
 
 @contextmanager
 def a_sandbox(directory: Path) -> Iterator[Sandbox]:
-    """A fresh one: the sandbox slows down with every message it has ever had."""
-    sandbox = Sandbox(directory / "sandbox.log")
-    sandbox.start()
-    try:
+    """A fresh one: the sandbox slows down with every message it has ever had. In our session, for a scheduler that gives each
+    session its share of the processors (Linux' autogroups) would give it half of them, however many processes we are.
+    """
+    with Sandbox(directory / "sandbox.log", own_session=False) as sandbox:
         yield sandbox
-    finally:
-        sandbox.stop()
 
 
 def a_client(url: str, mailbox_id: str) -> MeshClient:

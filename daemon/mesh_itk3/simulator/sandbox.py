@@ -34,8 +34,8 @@ class Sandbox:
     """A running sandbox with an empty store in memory: `with Sandbox(log) as sandbox: sandbox.url`.
 
     With `store` it keeps messages in that directory, and each directory in it is a mailbox of that name, beside its own
-    three. `app` names what uvicorn serves in place of the sandbox alone, `environment` what that is told besides. Raises
-    SimulationFailed where it cannot be started. It dies with us, however we die.
+    three. `app` names what uvicorn serves in place of the sandbox alone, `environment` what that is told besides. Without
+    `own_session` Ctrl-C reaches it, too. Raises SimulationFailed where it cannot be started. It dies with us, however we die.
     """
 
     def __init__(
@@ -45,8 +45,10 @@ class Sandbox:
         store: Path | None = None,
         app: str = "mesh_sandbox.api:app",
         environment: Mapping[str, str] | None = None,
+        own_session: bool = True,
     ) -> None:
         self._log = log
+        self._own_session = own_session
         self._store = store
         self._app = app
         self._environment = dict(environment or {})
@@ -91,14 +93,14 @@ class Sandbox:
         command = [sys.executable, "-m", "uvicorn", self._app, "--host", "127.0.0.1", "--port", str(port),
                    "--no-access-log", "--log-level", "warning"]  # fmt: skip
         with self._log.open("ab") as log:
-            # Its own session: Ctrl-C reaches us alone, and we stop it in our own order.
+            # With a session of its own, Ctrl-C reaches us alone, and we stop it in our own order.
             return subprocess.Popen(  # noqa: S603  # a command line of ours
                 leashed(command),
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
                 env=os.environ | settings | self._environment,
-                start_new_session=True,
+                start_new_session=self._own_session,
             )
 
     def _is_up(self, process: subprocess.Popen[bytes]) -> bool:
