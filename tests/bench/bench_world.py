@@ -15,10 +15,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from mesh_client import MeshClient
-from tests.support.sandbox import HOSPITAL, PASSWORD, PRACTICE, SHARED_KEY
+from tests.support.sandbox import HOSPITAL, PASSWORD, PRACTICE, SHARED_KEY, Sandbox
 
 from mesh_itk3.simulator.patients import write_register
-from mesh_itk3.simulator.sandbox import Sandbox
 
 TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 DEADLINE_S = 90.0

@@ -36,11 +36,11 @@ def connection(url: str, mailbox_id: str, **changes: Any) -> MeshConnection:
 class Sandbox(simulator.Sandbox):
     """`start`, then use `url`; `stop` in any case. Everything is in its memory: `reset` forgets every message."""
 
-    def __init__(self, log_file: Path) -> None:
+    def __init__(self, log_file: Path, *, own_session: bool = True) -> None:
         self.calls = log_file.with_name("calls.jsonl")
         """A line for each call of a mailbox; see `simulator/prove/window.py`."""
         app, environment = "mesh_itk3.simulator.prove.window:app", {"WINDOW_LOG": str(self.calls)}
-        super().__init__(log_file, app=app, environment=environment)
+        super().__init__(log_file, app=app, environment=environment, own_session=own_session)
 
     @property
     def port(self) -> int:
