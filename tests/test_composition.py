@@ -252,11 +252,8 @@ def test_once_decides_what_is_due_sends_it_and_asks_what_became_of_the_last(unde
     assert (len(mailbox.sent), len(mailbox.verbs("track"))) == (2, 2)
 
 
-def test_a_clock_that_is_years_ahead_prunes_nothing_and_that_is_said_once(tmp_path):
-    """MESH refuses requests whose time is more than two hours off, as `ClockSkew` of the fault matrix does."""
-    hospital = FakeMailbox(mailbox_id=HOSPITAL)
-    mailbox = FakeMailbox([a_mesh_message(a_message("ITK003D"))], delivers_to={HOSPITAL: hospital}, error=CredentialsRejected())
-    daemon = a_composed_daemon(tmp_path, mailbox, extra="[retention]\ncompleted_payloads_days = 30\nresponse_bytes_days = 30")
+def settle(daemon, hospital):
+    """The letter that waits is filed and answered, and both responses are delivered."""
     daemon.collect(PRACTICE)
     daemon.interpret()
     daemon.dispatch()
@@ -265,6 +262,14 @@ def test_a_clock_that_is_years_ahead_prunes_nothing_and_that_is_said_once(tmp_pa
         hospital.acknowledge(mesh_message_id)
     daemon.clock.advance(hours=2)
     daemon.track(PRACTICE)
+
+
+def test_a_clock_that_is_years_ahead_prunes_nothing_and_that_is_said_once(tmp_path):
+    """MESH refuses requests whose time is more than two hours off, as `ClockSkew` of the fault matrix does."""
+    hospital = FakeMailbox(mailbox_id=HOSPITAL)
+    mailbox = FakeMailbox([a_mesh_message(a_message("ITK003D"))], delivers_to={HOSPITAL: hospital}, error=CredentialsRejected())
+    daemon = a_composed_daemon(tmp_path, mailbox, extra="[retention]\ncompleted_payloads_days = 30\nresponse_bytes_days = 30")
+    settle(daemon, hospital)
     said = captured()
 
     daemon.clock.advance(days=3 * 365)
@@ -288,14 +293,7 @@ def test_a_disk_that_is_too_full_to_collect_is_still_pruned_or_it_would_never_ha
     hospital = FakeMailbox(mailbox_id=HOSPITAL)
     mailbox = FakeMailbox([a_mesh_message(a_message("ITK003D"))], delivers_to={HOSPITAL: hospital})
     daemon = a_composed_daemon(tmp_path, mailbox, extra="[retention]\ncompleted_payloads_days = 30")
-    daemon.collect(PRACTICE)
-    daemon.interpret()
-    daemon.dispatch()
-    assert daemon.respond(PRACTICE) == 2
-    for mesh_message_id in next(hospital.pages()):
-        hospital.acknowledge(mesh_message_id)
-    daemon.clock.advance(hours=2)
-    daemon.track(PRACTICE)
+    settle(daemon, hospital)
     daemon.collect(PRACTICE)
     daemon.collectors[PRACTICE].check_room = lambda: require_room([tmp_path], 2**62)
     said = captured()
