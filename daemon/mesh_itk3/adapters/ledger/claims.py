@@ -5,15 +5,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import lru_cache
 from itertools import chain, zip_longest
-from typing import Any
+from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Connection, Row, Select, exists, select, text, update
+from sqlalchemy import ColumnElement, Connection, Row, bindparam, select, text, update
 
 from mesh_itk3 import retry
 from mesh_itk3.adapters.ledger import rows
 from mesh_itk3.adapters.ledger.messages import NOT_IN_PROGRESS, add_entries, is_this_message, this_message
-from mesh_itk3.adapters.ledger.schema import IN_PROGRESS, is_due, message
+from mesh_itk3.adapters.ledger.prepared import Prepared, Values
+from mesh_itk3.adapters.ledger.schema import IN_PROGRESS, due_now, is_due, message
 from mesh_itk3.lifecycle import Move, State, state_after
 from mesh_itk3.ports import Entry, Kind, MessageKey, MessageRecord
 from mesh_itk3.reasons import Reason
@@ -34,8 +36,6 @@ def claim(connection: Connection, due: Due, limit: int, served_last: str | None)
     if not due.mailbox_ids or not due.kinds or limit < 1 or _is_one_alone_in_progress(connection, due.mailbox_ids):
         return []
     found = _take_in_turn(connection, due, limit, served_last) or _take_one_alone(connection, due)
-    if found:
-        _mark(connection, [row.sequence for row in found], due.now)
     return [rows.message_record(row) for row in found]
 
 
@@ -59,16 +59,16 @@ def in_turn(mailbox_ids: Sequence[str], served_last: str | None) -> list[str]:
     return [*mailbox_ids[start:], *mailbox_ids[:start]]
 
 
-def _take_in_turn(connection: Connection, due: Due, limit: int, served_last: str | None) -> list[Row[Any]]:
+def _take_in_turn(connection: Connection, due: Due, limit: int, served_last: str | None) -> list[Values]:
     """Equal shares; what one mailbox does not use goes to the others."""
     waiting = in_turn(_mailboxes_with_work(connection, due), served_last)
-    taken: dict[str, list[Row[Any]]] = {mailbox_id: [] for mailbox_id in waiting}
+    taken: dict[str, list[Values]] = {mailbox_id: [] for mailbox_id in waiting}
     left = limit
     while waiting and left:
         share = max(1, left // len(waiting))
         hungry = waiting[left:]
         for mailbox_id in waiting[:left]:
-            some = _take(connection, due, mailbox_id, share, taken[mailbox_id])
+            some = _take(connection, due, [mailbox_id], share)
             taken[mailbox_id].extend(some)
             left -= len(some)
             if len(some) == share:
@@ -77,56 +77,98 @@ def _take_in_turn(connection: Connection, due: Due, limit: int, served_last: str
     return [row for row in chain.from_iterable(zip_longest(*taken.values())) if row is not None]
 
 
-def _take(connection: Connection, due: Due, mailbox_id: str, share: int, taken: Sequence[Row[Any]]) -> Sequence[Row[Any]]:
-    query = _due_messages(due, is_alone=False).where(message.c.mailbox_id == mailbox_id).limit(share)
-    if taken:
-        query = query.where(message.c.sequence.not_in([row.sequence for row in taken]))
-    return connection.execute(query).all()
-
-
-def _take_one_alone(connection: Connection, due: Due) -> list[Row[Any]]:
+def _take_one_alone(connection: Connection, due: Due) -> list[Values]:
     """One that was in progress when a process died, and only while nothing else is: if the process dies again, it was
     this one.
     """
-    if connection.execute(select(exists().where(text(IN_PROGRESS), message.c.mailbox_id.in_(due.mailbox_ids)))).scalar():
+    if _is_any_in_progress(connection, due.mailbox_ids):
         return []
-    query = _due_messages(due, is_alone=True).where(message.c.mailbox_id.in_(due.mailbox_ids)).limit(1)
-    return list(connection.execute(query).all())
+    return _take(connection, due, due.mailbox_ids, 1, is_alone=True)
+
+
+def _take(connection: Connection, due: Due, mailbox_ids: Sequence[str], limit: int, *, is_alone: bool = False) -> list[Values]:
+    """Up to `limit` of what is due, now in progress."""
+    query = _due_messages(len(due.kinds), len(mailbox_ids), is_alone=is_alone)
+    found = query.rows(connection, {**_parameters(due), **_named("b_mailbox", mailbox_ids), "b_limit": limit})
+    if found:
+        _MARK.execute(connection, [{"b_sequence": row["sequence"], "claimed_at": due.now} for row in found])
+    return found
 
 
 def _mailboxes_with_work(connection: Connection, due: Due) -> list[str]:
     if len(due.mailbox_ids) == 1:
         return list(due.mailbox_ids)
-    query = select(message.c.mailbox_id).distinct().where(*_is_claimable(due), message.c.mailbox_id.in_(due.mailbox_ids))
-    found = set(connection.execute(query).scalars())
+    query = _mailboxes_of_due(len(due.kinds), len(due.mailbox_ids))
+    parameters = {**_parameters(due), **_named("b_mailbox", due.mailbox_ids)}
+    found = {row["mailbox_id"] for row in query.rows(connection, parameters)}
     return [mailbox_id for mailbox_id in due.mailbox_ids if mailbox_id in found]
 
 
-def _due_messages(due: Due, *, is_alone: bool) -> Select[Any]:
-    return (
+def _is_one_alone_in_progress(connection: Connection, mailbox_ids: Sequence[str]) -> bool:
+    return bool(_in_progress(len(mailbox_ids), is_alone=True).rows(connection, _named("b_mailbox", mailbox_ids)))
+
+
+def _is_any_in_progress(connection: Connection, mailbox_ids: Sequence[str]) -> bool:
+    return bool(_in_progress(len(mailbox_ids), is_alone=False).rows(connection, _named("b_mailbox", mailbox_ids)))
+
+
+# ------------------------------------------------------------------------------------------------ the statements
+# One for each number of kinds and mailboxes, which are the daemon's own and few.
+
+
+@lru_cache(maxsize=64)
+def _due_messages(kinds: int, mailboxes: int, *, is_alone: bool) -> Prepared:
+    return Prepared(
         select(message)
-        .where(*_is_claimable(due), message.c.is_alone.is_(is_alone))
+        .where(*_is_claimable(kinds), _is_one_of(mailboxes), message.c.is_alone.is_(is_alone))
         .order_by(message.c.received_at, message.c.sequence)
+        .limit(bindparam("b_limit"))
         .with_for_update(skip_locked=True)
     )
 
 
-def _is_claimable(due: Due) -> list[ColumnElement[bool]]:
+@lru_cache(maxsize=64)
+def _mailboxes_of_due(kinds: int, mailboxes: int) -> Prepared:
+    return Prepared(select(message.c.mailbox_id).distinct().where(*_is_claimable(kinds), _is_one_of(mailboxes)))
+
+
+@lru_cache(maxsize=64)
+def _in_progress(mailboxes: int, *, is_alone: bool) -> Prepared:
+    query = select(message.c.sequence).where(text(IN_PROGRESS), _is_one_of(mailboxes)).limit(1)
+    return Prepared(query.where(message.c.is_alone) if is_alone else query)
+
+
+_MARK: Final = Prepared(
+    update(message).where(message.c.sequence == bindparam("b_sequence")).values(claimed_at=bindparam("claimed_at"))
+)
+
+
+def _is_claimable(kinds: int) -> list[ColumnElement[bool]]:
     return [
-        message.c.state == due.state.value,
-        message.c.kind.in_([kind.value for kind in due.kinds]),
+        message.c.state == bindparam("b_state"),
+        message.c.kind.in_([bindparam(name) for name in _names("b_kind", kinds)]),
         message.c.claimed_at.is_(None),
-        is_due(message, due.now),
+        is_due(message),
     ]
 
 
-def _is_one_alone_in_progress(connection: Connection, mailbox_ids: Sequence[str]) -> bool:
-    alone = exists().where(text(IN_PROGRESS), message.c.is_alone, message.c.mailbox_id.in_(mailbox_ids))
-    return bool(connection.execute(select(alone)).scalar())
+def _is_one_of(mailboxes: int) -> ColumnElement[bool]:
+    return message.c.mailbox_id.in_([bindparam(name) for name in _names("b_mailbox", mailboxes)])
 
 
-def _mark(connection: Connection, sequences: Sequence[int], now: datetime) -> None:
-    connection.execute(update(message).where(message.c.sequence.in_(sequences)).values(claimed_at=now))
+def _parameters(due: Due) -> dict[str, Any]:
+    return {"b_state": due.state.value, **_named("b_kind", [kind.value for kind in due.kinds]), **due_now(due.now)}
+
+
+def _names(name: str, count: int) -> list[str]:
+    return [f"{name}_{number}" for number in range(count)]
+
+
+def _named(name: str, values: Sequence[str]) -> dict[str, str]:
+    return dict(zip(_names(name, len(values)), values, strict=True))
+
+
+# ------------------------------------------------------------------------------------------------ after a death
 
 
 def _free(connection: Connection, row: Row[Any], now: datetime, *, was_alone: bool) -> MessageRecord:

@@ -16,6 +16,7 @@ from sqlalchemy import (
     and_,
     bindparam,
     insert,
+    literal,
     or_,
     select,
     text,
@@ -25,28 +26,52 @@ from sqlalchemy import (
 from mesh_itk3.adapters.ledger import rows
 from mesh_itk3.adapters.ledger.followers import park_after_refusal, return_with_infrastructure
 from mesh_itk3.adapters.ledger.prepared import Prepared
-from mesh_itk3.adapters.ledger.schema import ASKED_AT, OWED, SENT, id_key, is_due, message_event, response, response_body
+from mesh_itk3.adapters.ledger.schema import (
+    ASKED_AT,
+    OWED,
+    SENT,
+    due_now,
+    id_key,
+    is_due,
+    message_event,
+    response,
+    response_body,
+)
 from mesh_itk3.lifecycle import ResponseState
 from mesh_itk3.ports import LedgerConflict, ResponseRecord, ResponseStep
 
 _infrastructure: Final = response.alias("infrastructure")
+_PAST: Final = (ResponseState.SENT, ResponseState.DELIVERED, ResponseState.UNDELIVERED)
 
 
 def claim(connection: Connection, mailbox_id: str, now: datetime, limit: int) -> list[ResponseRecord]:
     """The records carry `unresolved_since` as it was before: None means that no send was ever begun."""
-    query = (
+    asked = {"b_mailbox_id": mailbox_id, "b_limit": limit, **due_now(now)}
+    found = _to_be_sent().rows(connection, asked)
+    # Before any send: after a crash, "never begun" and "maybe taken by MESH" must not look the same.
+    fresh = [row["sequence"] for row in found if row["unresolved_since"] is None]
+    if fresh:
+        _IN_DOUBT.execute(connection, [{"b_sequence": sequence, "unresolved_since": now} for sequence in fresh])
+    return [rows.response_record(row) for row in found]
+
+
+@lru_cache(maxsize=1)
+def _to_be_sent() -> Prepared:
+    is_of_mailbox = response.c.mailbox_id == bindparam("b_mailbox_id")
+    return Prepared(
         _records()
-        .where(text(f"response.{OWED}"), response.c.mailbox_id == mailbox_id, is_due(response, now), _is_not_held_up(now))
+        .where(text(f"response.{OWED}"), is_of_mailbox, is_due(response), _is_not_held_up())
         .order_by(response.c.sequence)
-        .limit(limit)
+        .limit(bindparam("b_limit"))
         .with_for_update(of=response, skip_locked=True)
     )
-    found = connection.execute(query).all()
-    # Before any send: after a crash, "never begun" and "maybe taken by MESH" must not look the same.
-    fresh = [row.sequence for row in found if row.unresolved_since is None]
-    if fresh:
-        connection.execute(update(response).where(response.c.sequence.in_(fresh)).values(unresolved_since=now))
-    return [rows.response_record(row) for row in found]
+
+
+_IN_DOUBT: Final = Prepared(
+    update(response)
+    .where(response.c.sequence == bindparam("b_sequence"))
+    .values(unresolved_since=bindparam("unresolved_since"))
+)
 
 
 def sent(
@@ -120,11 +145,12 @@ def _records(*, may_be_pruned: bool = False) -> Select[Any]:
     return select(response, response_body.c.body, _infrastructure.c.state.label("infrastructure_state")).select_from(joined)
 
 
-def _is_not_held_up(now: datetime) -> ColumnElement[bool]:
+def _is_not_held_up() -> ColumnElement[bool]:
     """A business response does not overtake its infrastructure response (design rule 15)."""
     state = _infrastructure.c.state
-    is_on_its_way = and_(state == ResponseState.OWED.value, is_due(_infrastructure, now))
-    is_past = state.in_([ResponseState.SENT.value, ResponseState.DELIVERED.value, ResponseState.UNDELIVERED.value])
+    is_on_its_way = and_(state == ResponseState.OWED.value, is_due(_infrastructure))
+    # Literals one by one: a list would be put into words at each execution, which `Prepared` leaves out.
+    is_past = state.in_([literal(past.value) for past in _PAST])
     return or_(state.is_(None), is_on_its_way, is_past)
 
 

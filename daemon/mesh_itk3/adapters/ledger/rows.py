@@ -10,6 +10,7 @@ from typing import Any, Final
 from sqlalchemy import Row
 
 from mesh_itk3.adapters.ledger import schema
+from mesh_itk3.adapters.ledger.prepared import Values
 from mesh_itk3.adapters.ledger.schema import document_key, id_key
 from mesh_itk3.lifecycle import ResponseState, State
 from mesh_itk3.ports import (
@@ -42,7 +43,7 @@ _RESPONSE_PLAIN: Final = tuple(column.name for column in schema.response.columns
 _ENTRY: Final = tuple(field.name for field in fields(Entry))
 
 
-def message_record(row: Row[Any]) -> MessageRecord:
+def message_record(row: Row[Any] | Values) -> MessageRecord:
     values = _by_name(row)
     return MessageRecord(
         key=MessageKey(values["mailbox_id"], values["mesh_message_id"]),
@@ -56,7 +57,7 @@ def message_record(row: Row[Any]) -> MessageRecord:
     )
 
 
-def response_record(row: Row[Any]) -> ResponseRecord:
+def response_record(row: Row[Any] | Values) -> ResponseRecord:
     """The row may lack `body` (then empty) and `infrastructure_state`."""
     values = _by_name(row)
     infrastructure_state = values.get("infrastructure_state")
@@ -154,9 +155,9 @@ def response_values(key: MessageKey, owed: NewResponse, entry: Entry) -> dict[st
     }
 
 
-def _by_name(row: Row[Any]) -> dict[str, Any]:
+def _by_name(row: Row[Any] | Values) -> Values:
     # SQLAlchemy's own mapping looks a name up at every use, which costs more than the row did.
-    return dict(zip(row._fields, row, strict=True))
+    return row if isinstance(row, dict) else dict(zip(row._fields, row, strict=True))
 
 
 def _payload(values: Mapping[str, Any]) -> StoredPayload | None:

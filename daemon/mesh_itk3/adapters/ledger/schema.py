@@ -29,6 +29,7 @@ from sqlalchemy import (
     Table,
     TypeDecorator,
     UniqueConstraint,
+    bindparam,
     false,
     func,
     or_,
@@ -261,9 +262,17 @@ lease = Table(
 )
 
 
-def is_due(table: FromClause, now: datetime) -> ColumnElement[bool]:
-    """That a message or a response may be tried now: it was not put off, or so long ago, or by a clock that was wrong."""
-    return or_(table.c.due_at.is_(None), table.c.due_at <= now, table.c.due_at > latest_due_at(now))
+def is_due(table: FromClause) -> ColumnElement[bool]:
+    """That a message or a response may be tried now: it was not put off, or so long ago, or by a clock that was wrong. Takes
+    the parameters of `due_now`.
+    """
+    due_at = table.c.due_at
+    return or_(due_at.is_(None), due_at <= bindparam("b_now"), due_at > bindparam("b_latest"))
+
+
+def due_now(now: datetime) -> dict[str, datetime]:
+    """The parameters that `is_due` takes."""
+    return {"b_now": now, "b_latest": latest_due_at(now)}
 
 
 LONGEST_KEY: Final = 64
