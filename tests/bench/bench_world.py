@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import signal
+import struct
 import subprocess
 import sys
 import threading
@@ -21,6 +23,25 @@ from mesh_itk3.simulator.patients import write_register
 
 TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 DEADLINE_S = 90.0
+# linux/fs.h
+FS_IOC_GETFLAGS, FS_IOC_SETFLAGS, FS_TOPDIR_FL = 0x80086601, 0x40086602, 0x00020000
+
+
+def spread(directory: Path) -> None:
+    """From now on each directory made in this one begins in a part of the disk of its own (`chattr +T`). For minutes after a
+    file was deleted ext4 looks at its inode each time that it makes one near it (recently_deleted() in fs/ext4/ialloc.c): a
+    daemon measured where a test suite has just cleaned up needs a quarter more CPU. Other file systems do not mind.
+    """
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        flags = bytearray(struct.calcsize("l"))
+        fcntl.ioctl(descriptor, FS_IOC_GETFLAGS, flags)
+        fcntl.ioctl(descriptor, FS_IOC_SETFLAGS, struct.pack("l", struct.unpack("l", flags)[0] | FS_TOPDIR_FL))
+    except OSError as error:
+        why = os.strerror(error.errno or 0)
+        print(f"{directory} is not spread over the disk ({why}): best when nothing was deleted for six minutes")
+    finally:
+        os.close(descriptor)
 
 
 @contextmanager

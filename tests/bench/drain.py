@@ -8,7 +8,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from tests.bench.bench_world import RunningDaemon, a_client, a_sandbox, configure, load
+from tests.bench.bench_world import RunningDaemon, a_client, a_sandbox, configure, load, spread
 from tests.support.sandbox import HOSPITAL, PRACTICE
 
 from mesh_itk3.simulator.messages import a_20_kb_letter
@@ -19,9 +19,9 @@ RESPONSE_BYTES = 3_000
 
 
 def main() -> None:
-    # Kept until the end: for some minutes ext4 looks at every inode that was just deleted before it gives one out again
-    # (recently_deleted() in fs/ext4/ialloc.c), so that removing one pair's files would slow down the next pair's.
+    # Kept until the end: removing one pair's files would slow down the next pair's.
     with tempfile.TemporaryDirectory() as directory:
+        spread(Path(directory))
         _main(Path(directory))
 
 
