@@ -21,7 +21,7 @@ from mesh_itk3.simulator.prove.evidence import Call, Letter, Row, RowResponse, S
 from mesh_itk3.simulator.response_reader import read_response
 
 TAKEN: Final = range(200, 300)
-WITHIN_S: Final = 30
+WITHIN_S: Final = 60
 
 
 def digest(data: bytes) -> str:

@@ -21,9 +21,10 @@ from mesh_itk3.simulator.sandbox import PRACTICE_MAILBOX, end
 if TYPE_CHECKING:
     from mesh_itk3.simulator.prove.trial import Trial
 
-BEGINS_WITHIN_S: Final = 30.0
-FINISHES_WITHIN_S: Final = 30.0
-STOPS_WITHIN_S: Final = 25.0
+BEGINS_WITHIN_S: Final = 120.0
+"""As all of these: reached by a fault alone, and not by a machine that is busy with many trials at a time."""
+FINISHES_WITHIN_S: Final = 120.0
+STOPS_WITHIN_S: Final = 60.0
 TICK_S: Final = 0.05
 
 
