@@ -179,6 +179,7 @@ def test_a_backup_never_replaces_a_file(place):
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can act as somebody else")
+@pytest.mark.open_to_others
 def test_a_backup_by_root_where_the_ledgers_owner_may_not_write_says_that_and_not_that_the_disk_refuses(place):
     let_others_enter(place.directory)
     for path in (place.state, *place.state.iterdir()):

@@ -476,6 +476,7 @@ def test_certificate_that_is_a_directory_is_refused(write, tmp_path):
     assert problems(write(text + MAILBOX)) == ("mesh-itk3.toml: [mesh] client_certificate: is no file",)
 
 
+@pytest.mark.open_to_others
 def test_key_that_this_user_may_not_read_is_said_to_be_so_and_not_to_be_missing(write, tmp_path):
     config = write(live(tmp_path) + MAILBOX)
     for file in (config, tmp_path / "client.pem"):
@@ -487,6 +488,7 @@ def test_key_that_this_user_may_not_read_is_said_to_be_so_and_not_to_be_missing(
         assert problems(config) == ("mesh-itk3.toml: [mesh] client_key: is not readable by this user",)
 
 
+@pytest.mark.open_to_others
 def test_key_in_a_directory_that_this_user_may_not_enter_is_said_to_be_so(write, tmp_path):
     closed = tmp_path / "closed"
     closed.mkdir()
@@ -545,6 +547,7 @@ def test_other_mistakes_are_told_whether_or_not_secrets_are_needed(write, text):
     assert caught.value.problems == told
 
 
+@pytest.mark.open_to_others
 def test_credentials_that_this_user_may_not_read_are_left_out_where_they_are_not_needed(write, tmp_path):
     directory = credentials(tmp_path, mesh__shared_key="k", mailboxes__X26ABC2__password="p", log_level="error")
     (directory / "log_level").chmod(0o644)
@@ -563,6 +566,7 @@ def test_credentials_that_this_user_may_not_read_are_left_out_where_they_are_not
     directory.chmod(0o700)
 
 
+@pytest.mark.open_to_others
 def test_a_ledgers_address_that_this_user_may_not_read_is_never_left_out(write, tmp_path):
     """Another ledger would be looked at instead, an empty one perhaps."""
     directory = credentials(tmp_path, ledger__url="postgresql://u:p@db/mesh")

@@ -80,6 +80,7 @@ def test_a_directory_that_has_been_removed_meanwhile_is_made_again(tmp_path):
     assert (tmp_path / "a" / "b").is_dir()
 
 
+@pytest.mark.open_to_others
 def test_a_directory_above_that_we_may_pass_and_not_read_stops_nothing(tmp_path):
     (tmp_path / "above" / "root").mkdir(parents=True)
     (tmp_path / "above" / "root").chmod(0o777)

@@ -150,7 +150,7 @@ def test_a_commit_of_the_dead_process_that_arrives_during_the_recovery_stands(ne
             connection.execute(sa.text("UPDATE message SET state = 'accepted', claimed_at = NULL"))
             recovering = pool.submit(ledger.recover, [HERE], later(minutes=1))
             wait_until_one_waits_for_a_lock(connection)
-        recovering.result(timeout=10)
+        recovering.result(timeout=120)
 
         found = ledger.get(key(1))
         assert (found.state, found.interrupted) == (State.ACCEPTED, 0)
@@ -178,6 +178,7 @@ def test_a_ledger_that_is_not_there_is_not_made_by_who_reads_it(tmp_path, name):
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
 
 
+@pytest.mark.open_to_others
 def test_a_ledger_whose_directory_may_not_be_entered_or_whose_name_is_too_long_is_one_clear_line(tmp_path):
     let_others_enter(tmp_path)
     closed = tmp_path / "closed"
@@ -188,6 +189,7 @@ def test_a_ledger_whose_directory_may_not_be_entered_or_whose_name_is_too_long_i
         migrate(f"sqlite:///{tmp_path}/{'l' * 250}", NOW)
 
 
+@pytest.mark.open_to_others
 def test_a_ledger_in_a_directory_that_may_not_be_written_cannot_be_made(tmp_path):
     let_others_enter(tmp_path)
     (tmp_path / "read_only").mkdir(mode=0o555)
@@ -196,6 +198,7 @@ def test_a_ledger_in_a_directory_that_may_not_be_written_cannot_be_made(tmp_path
 
 
 @pytest.mark.parametrize("content", [b"", b"made by another process"])
+@pytest.mark.open_to_others
 def test_a_ledger_file_whose_name_cannot_be_made_durable_is_taken_away_while_nothing_is_in_it(tmp_path, content):
     """Files can be made in this directory, and it cannot be opened, which an fsync needs."""
     let_others_enter(tmp_path)
@@ -349,7 +352,7 @@ def test_two_programs_that_upgrade_at_the_same_moment_do_it_once(new_postgresql)
             waiting = sa.text("SELECT count(*) FROM pg_locks WHERE NOT granted AND locktype = 'advisory'")
             while connection.execute(waiting).scalar() != 2:
                 pass
-        results = [each.result(timeout=30) for each in both]
+        results = [each.result(timeout=120) for each in both]
 
     assert sorted(result.is_new for result in results) == [False, True]
     assert {result.revision for result in results} == {REVISION}
