@@ -298,7 +298,7 @@ def test_error_that_ends_the_program_is_one_line_on_standard_error():
         raise RuntimeError(sys.argv[1])
     """)
 
-    ended = subprocess.run([sys.executable, "-c", program, NAME], capture_output=True, text=True, timeout=60, check=False)
+    ended = subprocess.run([sys.executable, "-c", program, NAME], capture_output=True, text=True, timeout=180, check=False)
 
     assert ended.returncode == 1
     assert ended.stdout == ""

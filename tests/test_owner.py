@@ -29,7 +29,7 @@ as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can act as som
 
 def acts(path: Path) -> list[str]:
     """A child does it: there is no way back."""
-    ended = subprocess.run([sys.executable, "-c", PROGRAM, path], capture_output=True, text=True, timeout=60, check=True)
+    ended = subprocess.run([sys.executable, "-c", PROGRAM, path], capture_output=True, text=True, timeout=180, check=True)
     return ended.stdout.splitlines()
 
 

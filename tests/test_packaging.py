@@ -23,7 +23,7 @@ def wheel(tmp_path_factory):
     directory = tmp_path_factory.mktemp("wheel")
     build = "from hatchling.build import build_wheel; import sys; print(build_wheel(sys.argv[1]))"
     done = subprocess.run(
-        [sys.executable, "-c", build, directory], cwd=ROOT, capture_output=True, text=True, timeout=100, check=False
+        [sys.executable, "-c", build, directory], cwd=ROOT, capture_output=True, text=True, timeout=280, check=False
     )
     assert done.returncode == 0, done.stderr
     with zipfile.ZipFile(directory / done.stdout.split()[-1]) as opened:
@@ -93,7 +93,7 @@ print(schema_revision(f"sqlite:///{here}/ledger.db"))
 """
     done = subprocess.run(
         [sys.executable, "-c", code, tmp_path],
-        cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False,
+        cwd=tmp_path, capture_output=True, text=True, timeout=180, check=False,
         env={**os.environ, "PYTHONPATH": str(tmp_path / "site")},
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
@@ -104,7 +104,7 @@ def test_the_practices_time_zone_is_known_on_a_system_without_any():
     code = "from mesh_itk3_handlers.filing import LONDON; print(LONDON)"
     done = subprocess.run(
         [sys.executable, "-c", code],
-        capture_output=True, text=True, timeout=60, check=False, env={**os.environ, "PYTHONTZPATH": ""},
+        capture_output=True, text=True, timeout=180, check=False, env={**os.environ, "PYTHONTZPATH": ""},
     )  # fmt: skip
     assert done.stdout == "Europe/London\n", done.stderr
 

@@ -22,7 +22,7 @@ def found_among(directory, **programs):
         program.write_text(f"#!/bin/sh\n{body}\n", encoding="utf-8")
         program.chmod(0o755)
     return subprocess.run(
-        ["/bin/sh", FIND_PYTHON], env={"PATH": str(directory)}, capture_output=True, text=True, timeout=60, check=False
+        ["/bin/sh", FIND_PYTHON], env={"PATH": str(directory)}, capture_output=True, text=True, timeout=180, check=False
     )
 
 
@@ -62,7 +62,7 @@ def test_ci_runs_every_target_and_fails_with_any(tmp_path, broken, exit_code):
     )
     make.chmod(0o755)
     environ = {**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}"}
-    done = subprocess.run([CI / "run"], env=environ, capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run([CI / "run"], env=environ, capture_output=True, text=True, timeout=180, check=False)
     assert done.returncode == exit_code
     assert (tmp_path / "made").read_text().split() == ["lint", "types", "architecture", "test"]
     assert ("failed: " + broken in done.stderr) == bool(exit_code)

@@ -26,7 +26,7 @@ def settings() -> dict[str, list[str]]:
 def run(program: str, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
     if shutil.which(program) is None:
         pytest.skip(f"{program} is not installed")
-    return subprocess.run([program, *arguments], capture_output=True, text=True, timeout=60, check=False)
+    return subprocess.run([program, *arguments], capture_output=True, text=True, timeout=180, check=False)
 
 
 @pytest.fixture

@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import pytest
 import sqlalchemy as sa
 
 from mesh_itk3.simulator.messages import a_message
-from support.eventually import eventually
+from support.eventually import DEADLINE_S, eventually
 from support.practice import COMMAND, Practice, a_hospital, codes
 from support.sandbox import PRACTICE
 
@@ -45,7 +47,7 @@ def test_a_second_daemon_is_refused_while_the_first_holds_the_mailbox(practice):
         finally:
             first.terminate()
             first.stderr.close()
-            first.wait(30)
+            first.wait(DEADLINE_S)
     assert "Traceback" not in refused.stderr
     practice.once()
 
@@ -57,17 +59,17 @@ def test_a_daemon_that_slept_while_another_took_over_wakes_commits_nothing_and_e
         sleeper = subprocess.Popen(command, stderr=output, stdout=output, start_new_session=True)
         try:
             eventually(lambda: b'"service.started"' in log.read_bytes() and b'"mailbox.polled"' in log.read_bytes())
-            os.killpg(sleeper.pid, signal.SIGSTOP)
+            eventually(lambda: _sleeps_outside_a_transaction(sleeper, new_postgresql))
             _let_every_lease_run_out(new_postgresql)
             taken_over = hospital.send(a_message("ITK003D", seed="over"), to=PRACTICE, workflow_id="TOC_FHIR_IP_DISCH")
             practice.once()
             left = hospital.send(a_message("ITK003D", seed="left"), to=PRACTICE, workflow_id="TOC_FHIR_IP_DISCH")
             os.killpg(sleeper.pid, signal.SIGCONT)
-            assert sleeper.wait(60) == 75
+            assert sleeper.wait(DEADLINE_S) == 75
         finally:
             if sleeper.poll() is None:
                 os.killpg(sleeper.pid, signal.SIGKILL)
-                sleeper.wait(30)
+                sleeper.wait(DEADLINE_S)
         assert len(practice.logged("lease.lost")) == 1
         assert [message["mesh_message_id"] for message in practice.messages()] == [taken_over.mesh_message_id]
         practice.once()
@@ -78,9 +80,27 @@ def test_a_daemon_that_slept_while_another_took_over_wakes_commits_nothing_and_e
     assert len(practice.letters()) == 2
 
 
+def _sleeps_outside_a_transaction(sleeper: subprocess.Popen[bytes], url: str) -> bool:
+    """Stopped; inside one it would keep its locks, and everybody would wait for it: then it goes on, for another try."""
+    os.killpg(sleeper.pid, signal.SIGSTOP)
+    os.waitpid(sleeper.pid, os.WUNTRACED)
+    busy = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
+    with _connected(url) as connection:
+        is_idle = connection.execute(sa.text(f"{busy} AND state <> 'idle'")).scalar() == 0
+    if not is_idle:
+        os.killpg(sleeper.pid, signal.SIGCONT)
+    return is_idle
+
+
 def _let_every_lease_run_out(url: str) -> None:
     """As if it had slept for longer than a lease lasts."""
+    with _connected(url) as connection:
+        connection.execute(sa.text("UPDATE lease SET expires_at = now() - interval '1 second'"))
+
+
+@contextmanager
+def _connected(url: str) -> Iterator[sa.Connection]:
     engine = sa.create_engine(url.replace("postgresql:", "postgresql+psycopg:"))
     with engine.begin() as connection:
-        connection.execute(sa.text("UPDATE lease SET expires_at = now() - interval '1 second'"))
+        yield connection
     engine.dispose()

@@ -27,7 +27,7 @@ def practice(tmp_path, sandbox):
 def installed(tmp_path):
     pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-build-isolation", "--no-index"]
     target = tmp_path / "packages"
-    subprocess.run([*pip, "--target", str(target), str(EXAMPLE)], check=True, timeout=110, capture_output=True)
+    subprocess.run([*pip, "--target", str(target), str(EXAMPLE)], check=True, timeout=280, capture_output=True)
     return target
 
 

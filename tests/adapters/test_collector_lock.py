@@ -38,7 +38,7 @@ def holder(url):
     assert process.stdout.readline() == "held\n"
     yield process
     process.kill()
-    process.wait(timeout=10)
+    process.wait(timeout=120)
     process.stdin.close()
     process.stdout.close()
 
@@ -112,7 +112,7 @@ def test_a_look_takes_a_lock_that_is_being_looked_at_for_free(looking, tmp_path)
 
 def test_the_lock_is_free_the_moment_its_holder_is_killed(ledger, holder):
     holder.kill()
-    holder.wait(timeout=10)
+    holder.wait(timeout=120)
 
     ledger.hold([HERE], NOW)
 
@@ -150,7 +150,7 @@ def test_a_program_started_by_the_holder_does_not_keep_the_lock(ledger, url):
         other.hold([HERE], NOW)
         other.close()
     finally:
-        child.communicate(timeout=10)
+        child.communicate(timeout=120)
 
 
 def test_the_lock_file_is_for_its_owner_only(ledger, tmp_path):
@@ -163,7 +163,7 @@ def test_nobody_takes_over_while_a_process_that_works_for_the_holder_is_alive(ur
     ledger = open_ledger(url, owner="holder")
     ledger.hold([HERE], NOW)
     hold = ledger.held()
-    helper = subprocess.Popen(["sleep", "60"], pass_fds=hold.descriptors)
+    helper = subprocess.Popen(["sleep", "600"], pass_fds=hold.descriptors)
     other = open_ledger(url, owner="other")
     try:
         os.close(hold.descriptors[0])  # as a killed holder's are: closed, and not given up
@@ -171,7 +171,7 @@ def test_nobody_takes_over_while_a_process_that_works_for_the_holder_is_alive(ur
             other.hold([HERE], NOW)
     finally:
         helper.kill()
-        helper.wait(10)
+        helper.wait(120)
     other.hold([HERE], NOW)
     other.close()
 

@@ -89,7 +89,7 @@ def test_two_ledgers_claiming_at_once_never_get_the_same_message(ledger, open_an
     start = threading.Barrier(len(ledgers))
 
     def claim_all(one) -> list[MessageKey]:
-        start.wait(timeout=10)
+        start.wait(timeout=120)
         found: list[MessageKey] = []
         while some := claimed(one, limit=7):
             found += some

@@ -118,7 +118,7 @@ def test_a_restore_that_is_cut_off_leaves_the_old_ledger_the_new_one_or_a_refusa
         env=os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
         capture_output=True,
         text=True,
-        timeout=100,
+        timeout=280,
         check=False,
     )
 

@@ -172,14 +172,14 @@ def test_a_refusal_and_a_completion_at_the_same_moment_do_not_miss_each_other(ne
             responses.apply(connection, [refusal])
             completing = pool.submit(ledger.apply, [completion])
             wait_until_one_waits_for_a_lock(connection)
-        completing.result(timeout=10)
+        completing.result(timeout=120)
 
         assert ledger.response_by(local_id="business-1").state is PARKED
 
 
 def wait_until_one_waits_for_a_lock(connection) -> None:
     waiting = sa.text("SELECT count(*) FROM pg_locks WHERE NOT granted")
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 120
     while connection.execute(waiting).scalar() == 0:
         assert time.monotonic() < deadline
 

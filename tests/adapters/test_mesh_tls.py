@@ -81,7 +81,7 @@ def serve():
 
 
 def a_mailbox(server, ca, **changes):
-    return MeshMailbox(connection(server.url, PRACTICE, ca_file=ca, timeout_s=5.0, **changes))
+    return MeshMailbox(connection(server.url, PRACTICE, ca_file=ca, timeout_s=30.0, **changes))
 
 
 def test_the_right_authority_is_trusted(authorities, serve):

@@ -200,12 +200,12 @@ def test_a_file_that_is_another_size_than_what_was_read_of_it_cannot_say(tmp_pat
     feeder.join(timeout=10)
 
 
-def test_twenty_thousand_patients_are_read_in_well_under_a_second(tmp_path):
+def test_twenty_thousand_patients_are_read_in_well_under_a_second_of_the_processor(tmp_path):
     rows = "".join(f"999{n:07},1957-01-09,Testcase{n},registered,\n" for n in range(20_000))
     register = a_register(tmp_path, HEADER + rows)
-    started = time.perf_counter()
+    started = time.thread_time()
     assert register.count() == 20_000
-    assert time.perf_counter() - started < 2.0
+    assert time.thread_time() - started < 2.0
 
 
 # ------------------------------------------------------------------------------------------------ what handlers see

@@ -15,7 +15,7 @@ from mesh_itk3.simulator.conformance.described import table_sha256
 
 CONFORMANCE = [sys.executable, "-m", "mesh_itk3", "conformance"]
 BROKEN_DAEMON = f"{sys.executable} {Path(__file__).with_name('broken_daemon.py')}"
-WITHIN_S = 100
+WITHIN_S = 280
 
 
 def conformance(*arguments, command=CONFORMANCE):

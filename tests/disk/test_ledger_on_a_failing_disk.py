@@ -47,7 +47,7 @@ def left_by_a_crash(tmp_path):
     disk = tmp_path / "disk"
     disk.mkdir()
     program = DIE_WITH_A_LOG.format(tests=str(Path(__file__).parents[1]), url=url_of(disk))
-    subprocess.run([sys.executable, "-c", program], check=True, timeout=60)
+    subprocess.run([sys.executable, "-c", program], check=True, timeout=180)
     assert (disk / "ledger.db-wal").stat().st_size > 0
     return disk
 
@@ -229,7 +229,7 @@ def test_a_system_call_that_truly_fails_leaves_the_ledger_as_it_was(tmp_path, ca
         "strace", "-f", "--seccomp-bpf", "-o", os.devnull, "-P", str(tmp_path / "ledger.db-wal"),
         "-e", f"trace={call}", "-e", f"inject={call}:error={error}:when=1+",
     ]  # fmt: skip
-    done = subprocess.run([*traced, sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run([*traced, sys.executable, "-c", program], capture_output=True, text=True, timeout=180, check=False)
     assert "LedgerUnavailable: the disk under the ledger" in done.stderr
     settle_log(url_of(tmp_path))
     with closing(open_ledger(url_of(tmp_path), owner="this:2")) as ledger:

@@ -101,7 +101,7 @@ def test_a_share_that_is_really_unmounted_and_mounted_again(sandbox, tmp_path):
     mount = f"mount --bind {share} {letters}"
 
     def inside(script):
-        subprocess.run(["unshare", "-Urm", "sh", "-ec", script], check=True, capture_output=True, timeout=100)
+        subprocess.run(["unshare", "-Urm", "sh", "-ec", script], check=True, capture_output=True, timeout=280)
 
     with a_hospital(practice.url) as hospital:
         first = send(hospital, "before")

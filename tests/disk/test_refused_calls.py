@@ -40,7 +40,7 @@ def refusing(tmp_path_factory):
         "-ldl",
         "-pthread",
     ]
-    subprocess.run(command, check=True, timeout=60)
+    subprocess.run(command, check=True, timeout=180)
     return library
 
 
@@ -50,7 +50,7 @@ def trials(refusing, url, directory, steps):
         env=os.environ | {"LD_PRELOAD": str(refusing)},
         capture_output=True,
         text=True,
-        timeout=None if IS_WHOLE else 100,
+        timeout=None if IS_WHOLE else 280,
         check=False,
     )
     assert done.returncode == 0, done.stderr[-3000:]

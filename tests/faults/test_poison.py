@@ -65,7 +65,7 @@ def practice(tmp_path, faulty_mesh, monkeypatch):
 
 
 @pytest.mark.sandbox
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(1200)
 def test_four_poisons_keep_none_of_the_others_from_being_answered_in_the_same_poll(practice, sandbox, faulty_mesh, tmp_path):
     with a_hospital(sandbox.url) as hospital:
         bodies = (
@@ -78,15 +78,16 @@ def test_four_poisons_keep_none_of_the_others_from_being_answered_in_the_same_po
         faulty_mesh.fail("open", Status(500), times=float("inf"), about=stuck.mesh_message_id)
 
         with practice.running(by=IMPATIENT) as daemon:
-            eventually(lambda: len(practice.logged("message.parked")) == len(met), within_s=300)
+            eventually(lambda: len(practice.logged("message.parked")) == len(met), within_s=400)
             others = [one for one in sent if one not in poisons]
             answered = {("20013", "30001"): MESSAGES // 5 - len(poisons), ("20013", None): MESSAGES * 4 // 5}
-            eventually(lambda: _answers(hospital, others) == answered, within_s=120)
+            eventually(lambda: _answers(hospital, others) == answered, within_s=300)
             assert daemon.poll() is None
-            polls, tries = faulty_mesh.counts["list"], _opened(faulty_mesh, stuck)
+            tries = _opened(faulty_mesh, stuck)
+            polls = faulty_mesh.counts["list"]  # in this order: another poll may begin between the two
             assert stuck.mesh_message_id in _left(sandbox)
             faulty_mesh.heal()
-            eventually(lambda: _answers(hospital, [stuck]) == {("20013", "30001"): 1}, within_s=120)
+            eventually(lambda: _answers(hospital, [stuck]) == {("20013", "30001"): 1}, within_s=300)
 
         assert _answers(hospital, [interpret, dispatch, kill]) == {(None, None): 1, ("20013", None): 2}
         assert hospital.unexplained == ()

@@ -29,7 +29,7 @@ def installed(tmp_path_factory):
     """The example, built and installed by pip into a folder of its own."""
     target = tmp_path_factory.mktemp("installed")
     pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-build-isolation", "--no-index"]
-    subprocess.run([*pip, "--target", str(target), str(EXAMPLE)], check=True, timeout=110, capture_output=True)
+    subprocess.run([*pip, "--target", str(target), str(EXAMPLE)], check=True, timeout=280, capture_output=True)
     return target
 
 
@@ -91,7 +91,7 @@ def test_the_examples_own_tests_pass_against_the_installed_package(installed, tm
         [*command, str(EXAMPLE / "tests")],
         env=environment,
         cwd=tmp_path,
-        timeout=110,
+        timeout=280,
         capture_output=True,
         text=True,
         check=False,

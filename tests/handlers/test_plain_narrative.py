@@ -126,9 +126,9 @@ def test_what_is_not_wholly_of_the_known_shape_is_cleaned(content):
 @pytest.mark.parametrize("content", ["<p>a</p>" * 100_000, "a &amp; " * 100_000, "<ul><li><p>a</p></li></ul>" * 50_000])
 def test_a_long_narrative_that_fails_at_its_end_costs_one_pass(content):
     narrative = parsed(content + "<x/>")
-    began = time.process_time()
+    began = time.thread_time()
     assert read_plain(narrative) is None
-    assert time.process_time() - began < 2
+    assert time.thread_time() - began < 2
 
 
 @pytest.mark.examples

@@ -100,7 +100,7 @@ def test_that_is_about_something_else():
 """)
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--rootdir", str(tmp_path), str(tmp_path)]
     environment = os.environ | {"PYTHONPATH": str(TESTS)}
-    run = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60, env=environment, cwd=tmp_path)
+    run = subprocess.run(command, capture_output=True, text=True, check=False, timeout=180, env=environment, cwd=tmp_path)
     assert run.returncode == 1
     assert WRONG in run.stdout
     assert "1 responses seen" in run.stdout

@@ -19,7 +19,7 @@ from mesh_itk3.service import Service, Signals
 from mesh_itk3.settings import load_settings
 from mesh_itk3.simulator.messages import a_message
 from support.composed import a_composed_daemon
-from support.eventually import eventually
+from support.eventually import DEADLINE_S, eventually
 from support.fake_mailbox import FakeMailbox
 from support.practice import Practice, a_hospital, codes
 from support.sandbox import PRACTICE
@@ -63,10 +63,15 @@ def install(practice, directory, does):
 
 
 def inner_of(daemon) -> int:
-    """The pid of its inner process, once it has one."""
-    return eventually(lambda: [int(pid) for pid in Path(f"/proc/{daemon.pid}/task/{daemon.pid}/children").read_text().split()])[
-        0
-    ]
+    """The pid of its inner process, once it has one: not of `uname`, for which Python asks once."""
+    children = Path(f"/proc/{daemon.pid}/task/{daemon.pid}/children")
+
+    def found() -> list[int]:
+        return [
+            int(pid) for pid in children.read_text().split() if b"mesh_itk3.inner" in Path(f"/proc/{pid}/cmdline").read_bytes()
+        ]
+
+    return eventually(found)[0]
 
 
 def is_alive(pid: int) -> bool:
@@ -105,7 +110,7 @@ def test_it_does_not_outlive_a_service_that_is_killed(practice):
         inner = inner_of(daemon)
         eventually(lambda: practice.logged("service.started"))
         daemon.kill()
-        daemon.wait(10)
+        daemon.wait(DEADLINE_S)
         eventually(lambda: not is_alive(inner))
     practice.once()
 
@@ -116,7 +121,7 @@ def test_it_ends_with_the_service(practice):
         inner = inner_of(daemon)
         eventually(lambda: practice.logged("service.started"))
         daemon.send_signal(signal.SIGTERM)
-        assert daemon.wait(20) == 0
+        assert daemon.wait(DEADLINE_S) == 0
     assert not is_alive(inner)
     assert practice.logged("service.stopped")
     assert not practice.logged("inner.died")
@@ -291,7 +296,7 @@ def test_the_settings_are_the_first_that_it_hears_however_often_another_thread_h
         for _ in range(5):
             ended.clear()
             inner.start(start)
-            assert ended.wait(30)
+            assert ended.wait(DEADLINE_S)
             assert inner._child.process.returncode == 0
             inner.bury()
     finally:
@@ -330,5 +335,5 @@ def test_a_ledger_that_cannot_be_used_when_the_next_is_to_be_started_is_said_onc
     service._revive_inner()
 
     assert [line["event"] for line in said] == ["ledger.failed", "ledger.usable"]
-    assert service.inner.has_stopped(within_s=30)
+    assert service.inner.has_stopped(within_s=DEADLINE_S)
     daemon.close()

@@ -12,13 +12,12 @@ from pathlib import Path
 import pytest
 
 from mesh_itk3.simulator.messages import a_message
-from support.eventually import eventually
+from support.eventually import DEADLINE_S, eventually
 from support.practice import COMMAND, Practice, a_hospital, codes
 from support.sandbox import PRACTICE
 
 pytestmark = pytest.mark.sandbox
 
-DEADLINE_S = 30.0
 UNCLOSABLE = Path(__file__).with_name("unclosable.py")
 
 
@@ -34,7 +33,7 @@ def test_the_running_daemon_answers_and_files_and_stops_on_sigterm_with_nothing_
         ]
         eventually(lambda: hospital.read_inbox() is not None and _all_answered(hospital, sent))
         daemon.send_signal(signal.SIGTERM)
-        assert daemon.wait(20) == 0
+        assert daemon.wait(DEADLINE_S) == 0
     assert practice.logged("service.stopped")
     assert len(practice.letters()) == 5
     assert {message["state"] for message in practice.messages()} == {"completed"}
@@ -88,7 +87,7 @@ def test_old_connections_that_cannot_be_closed_do_not_end_the_daemon_that_reload
             sent = hospital.send(a_message("ITK003D"), to=PRACTICE, workflow_id="TOC_FHIR_IP_DISCH")
             eventually(lambda: hospital.read_inbox() is not None and _all_answered(hospital, [sent]))
         daemon.send_signal(signal.SIGTERM)
-        assert daemon.wait(20) == 0
+        assert daemon.wait(DEADLINE_S) == 0
     assert {line["stage"] for line in practice.logged("stage.broken")} == {"close"}
 
 
@@ -124,7 +123,7 @@ def as_a_unit(practice):
             yield process, listening
         finally:
             process.send_signal(signal.SIGTERM)
-            process.wait(30)
+            process.wait(DEADLINE_S)
 
 
 def test_systemd_is_told_ready_status_watchdog_and_stopping(practice):

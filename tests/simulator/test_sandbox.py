@@ -1,16 +1,15 @@
 """The simulator's sandbox starts, answers, and never outlives whoever started it."""
 
-import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
 import requests
 
 from mesh_itk3.simulator.sandbox import Sandbox
+from support.eventually import eventually
 
 pytestmark = pytest.mark.sandbox
 
@@ -21,7 +20,7 @@ from mesh_itk3.simulator.sandbox import Sandbox
 sandbox = Sandbox(Path(sys.argv[1]))
 sandbox.start()
 print(sandbox.pid, sandbox.url, flush=True)
-time.sleep(60)
+time.sleep(600)
 """
 
 
@@ -29,21 +28,14 @@ def is_running(pid):
     """A zombie that nobody has collected yet is dead."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
-    except FileNotFoundError:
+    except (FileNotFoundError, ProcessLookupError):
         return False
-
-
-def wait_until(condition, within_s=10.0):
-    deadline = time.monotonic() + within_s
-    while not condition():
-        assert time.monotonic() < deadline, "the condition did not come true in time"
-        os.sched_yield()
 
 
 def test_it_answers_while_it_runs_and_is_gone_afterwards(tmp_path):
     with Sandbox(tmp_path / "log") as sandbox:
         pid = sandbox.pid
-        assert requests.get(f"{sandbox.url}/health", timeout=5).ok
+        assert requests.get(f"{sandbox.url}/health", timeout=60).ok
     assert not is_running(pid)
     assert sandbox.pid is None
 
@@ -54,5 +46,5 @@ def test_it_dies_with_the_process_that_started_it(tmp_path, how):
     pid = int(parent.stdout.readline().split()[0])
     assert is_running(pid)
     parent.send_signal(how)
-    parent.communicate(timeout=10)
-    wait_until(lambda: not is_running(pid))
+    parent.communicate(timeout=120)
+    eventually(lambda: not is_running(pid))

@@ -61,7 +61,7 @@ class Play:
         state.mkdir(parents=True)
         shutil.copy(self.empty_ledger, state / "ledger.db")
         self.clock = FakeClock(datetime.now(UTC))
-        settings = {"chunk_bytes": CHUNK_BYTES, "first_pause_s": 0.001, "timeout_s": 5.0} | self.connection
+        settings = {"chunk_bytes": CHUNK_BYTES, "first_pause_s": 0.001, "timeout_s": 30.0} | self.connection
         self.mailbox = MeshMailbox(connection(self.proxy.url, PRACTICE, **settings))
         self.daemon: Daemon = a_composed_daemon(self.directory, self.mailbox, clock=self.clock)
         self.said: list[Mapping[str, Any]] = captured()

@@ -58,7 +58,7 @@ class Place:
         return subprocess.run(
             [sys.executable, "-m", "mesh_itk3", *arguments],
             env={"PATH": os.environ["PATH"], "MESH_ITK3_CONFIG": str(self.config), **environ},
-            cwd=self.directory, capture_output=True, text=True, timeout=60, check=False,
+            cwd=self.directory, capture_output=True, text=True, timeout=180, check=False,
         )  # fmt: skip
 
     def json(self, *arguments):

@@ -19,7 +19,7 @@ from mesh_itk3.simulator.patients import write_register
 from support.sandbox import HOSPITAL, PASSWORD, PRACTICE, SHARED_KEY
 
 COMMAND = [sys.executable, "-m", "mesh_itk3"]
-DEADLINE_S = 60.0
+DEADLINE_S = 180.0
 
 
 @dataclass
@@ -115,12 +115,12 @@ file = "{self.directory}/patients.csv"
         finally:
             if process.poll() is None:
                 process.send_signal(signal.SIGTERM)
-            process.wait(30)
+            process.wait(DEADLINE_S)
 
     def logged(self, event: str) -> list[dict[str, Any]]:
         """The lines of `daemon.log` with this event."""
-        lines = (self.directory / "daemon.log").read_text().splitlines()
-        return [line for line in map(json.loads, lines) if line["event"] == event]
+        whole, _, _ = (self.directory / "daemon.log").read_text().rpartition("\n")  # the last line is being written
+        return [line for line in map(json.loads, whole.splitlines()) if line["event"] == event]
 
 
 def a_hospital(url: str) -> Hospital:
