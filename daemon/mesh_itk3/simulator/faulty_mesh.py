@@ -90,6 +90,7 @@ class FaultyMesh:
         self._released = threading.Event()
         self._seen: set[str] = set()
         self._late: list[Callable[[], Answer]] = []
+        self._kept = socket.socket()
         self.line: str | None = None
         self._context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER) if self.tls else None
         proxy = self
@@ -112,6 +113,7 @@ class FaultyMesh:
         self._stopped.set()
         self._released.set()
         self._stop_listening()
+        self._kept.close()
 
     def _listen(self, port: int) -> None:
         self._server = _Server(("127.0.0.1", port), self._handler)
@@ -129,6 +131,12 @@ class FaultyMesh:
         self._server.server_close()
         self._thread.join(10)
 
+    def _keep_port(self) -> None:
+        """Nobody listens, and nobody else can: until it is healed the port would be anybody's."""
+        self._kept = socket.socket()
+        self._kept.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        self._kept.bind(("127.0.0.1", self._port))
+
     def _break_line(self, how: str) -> None:
         with self._lock:
             if self.line is not None:
@@ -136,6 +144,7 @@ class FaultyMesh:
             self.line = how
         if how == "refusing":
             self._stop_listening()
+            self._keep_port()
         elif self._context is not None and self.tls is not None:
             if how == "server expired":
                 self._context.load_cert_chain(self.tls.expired_server)
@@ -167,6 +176,7 @@ class FaultyMesh:
         if line == "refusing":
             self._listen(self._port)
             self._thread.start()
+            self._kept.close()
         elif self._context is not None and self.tls is not None:
             self._context.verify_mode = ssl.CERT_NONE
             self._context.load_cert_chain(self.tls.server)
