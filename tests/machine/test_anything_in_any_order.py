@@ -238,6 +238,8 @@ class Machine(RuleBasedStateMachine):
     def operate(self, verb, data, reason):
         """An operator's verb, or `seen`, in a command of its own."""
         MADE[verb] += 1
+        if verb == "abandon":  # or there would hardly ever be one to end
+            self.deliver(infrastructure=True, business=True, what="letter", temper="defer")
         if verb in ("hold", "abandon"):  # what has just come, before its handler has dealt with it
             self._work("poll")
             self._work("interpret")

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+
 import pytest
 
 from mesh_itk3.lifecycle import ResponseState
@@ -10,6 +14,8 @@ from mesh_itk3.ports import (
     CredentialsRejected,
     LookUpUnsupported,
     MailboxUnavailable,
+    ResponseChanges,
+    ResponseStep,
     SendRefused,
     SendUnresolved,
 )
@@ -24,10 +30,10 @@ from support.stage_world import a_small_daemon
 OWED, SENT, PARKED = ResponseState.OWED, ResponseState.SENT, ResponseState.PARKED
 
 
-def owing(tmp_path, *bodies, **mailbox):
+def owing(tmp_path, *bodies, kind=FakeMailbox, **mailbox):
     """A daemon that owes both responses to these messages, and their MESH ids."""
     messages = [a_mesh_message(body) for body in bodies or (a_message("ITK003D"),)]
-    daemon = a_small_daemon(tmp_path, FakeMailbox(messages, **mailbox))
+    daemon = a_small_daemon(tmp_path, kind(messages, **mailbox))
     daemon.collect()
     interpret(daemon.world)
     dispatch(daemon.world)
@@ -100,6 +106,80 @@ def test_without_an_answer_to_the_look_up_the_identical_bytes_go_out_after_an_ho
     respond(daemon.world, daemon.mailbox)
     assert daemon.mailbox.sent[1] == first
     assert states(daemon, message)["infrastructure"] is SENT
+
+
+def test_the_hour_counts_from_the_last_send_that_was_begun(tmp_path):
+    daemon, message = owing(tmp_path, fails_on="send", fails_times=1)
+    respond(daemon.world, daemon.mailbox)
+    daemon.clock.advance(minutes=50)
+    daemon.mailbox.fails_on, daemon.mailbox.fails_times = ("send_answer",), 2
+    respond(daemon.world, daemon.mailbox)
+    assert len(daemon.mailbox.sent) == 1
+    no_answer_to_a_look_up(daemon)
+    for minutes in (15, 40):
+        daemon.clock.advance(minutes=minutes)
+        respond(daemon.world, daemon.mailbox)
+        assert len(daemon.mailbox.sent) == 1
+    daemon.clock.advance(minutes=15)
+    respond(daemon.world, daemon.mailbox)
+    assert daemon.mailbox.sent[1] == daemon.mailbox.sent[0]
+    assert states(daemon, message)["infrastructure"] is SENT
+
+
+def test_that_a_send_is_begun_again_is_in_the_ledger_before_the_bytes_go_out(tmp_path):
+    """Whoever dies in it counts the hour from there."""
+    daemon, message = owing(tmp_path, kind=Watched, fails_on="send", fails_times=1)
+    respond(daemon.world, daemon.mailbox)
+    daemon.clock.advance(minutes=50)
+    found = []
+    daemon.mailbox.before_send = lambda: found.append(daemon.responses(message)["infrastructure"].unresolved_since)
+    respond(daemon.world, daemon.mailbox)
+    assert found[0] == daemon.clock.now()
+
+
+def test_once_an_hour_the_identical_bytes_go_out_and_not_at_every_try(tmp_path):
+    daemon, _ = owing(tmp_path, fails_on=("send_answer", "find_sent"))
+    daemon.mailbox.error = MailboxUnavailable("timeout")
+    for _ in range(9):
+        with suppress(MailboxUnavailable):
+            respond(daemon.world, daemon.mailbox)
+        daemon.clock.advance(minutes=20)
+    assert len(daemon.mailbox.sent) == 3
+    assert len({sent.body for sent in daemon.mailbox.sent}) == 1
+
+
+def test_a_response_that_somebody_has_moved_while_mesh_was_asked_is_not_sent(tmp_path):
+    daemon, message = owing(tmp_path, kind=Watched, fails_on="send", fails_times=1)
+    respond(daemon.world, daemon.mailbox)
+    daemon.clock.advance(minutes=5)
+    owed = daemon.responses(message)["infrastructure"]
+    step = ResponseStep(owed.local_id, OWED, SENT, None, ResponseChanges(mesh_message_id="FAKE"))
+    daemon.mailbox.after_look_up = lambda: daemon.ledger.apply_responses([step])
+    respond(daemon.world, daemon.mailbox)
+    assert owed.local_id not in {sent.local_id for sent in daemon.mailbox.sent}
+    assert states(daemon, message)["infrastructure"] is SENT
+
+
+@dataclass
+class Watched(FakeMailbox):
+    """Somebody does something at a moment of a send."""
+
+    before_send: Callable[[], object] = lambda: None
+    after_look_up: Callable[[], object] = lambda: None
+
+    def send(self, outgoing):
+        self.before_send()
+        return super().send(outgoing)
+
+    def find_sent(self, local_id, *, size=0):
+        found = super().find_sent(local_id, size=size)
+        self.after_look_up()
+        return found
+
+
+def no_answer_to_a_look_up(daemon):
+    daemon.mailbox.fails_on, daemon.mailbox.fails_times = ("find_sent",), 10**9
+    daemon.mailbox.error = MailboxUnavailable("timeout")
 
 
 def test_a_business_response_waits_until_mesh_has_taken_the_infrastructure_response(tmp_path):

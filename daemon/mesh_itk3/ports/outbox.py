@@ -45,7 +45,7 @@ class ResponseRecord:
     attempts: int = 0
     due_at: datetime | None = None
     unresolved_since: datetime | None = None
-    """A send was begun then and its outcome is not known: look it up before any resend (design rule 15)."""
+    """The last send was begun then and its outcome is not known: look it up before any resend (design rule 15)."""
     sent_at: datetime | None = None
     tracked_at: datetime | None = None
     """When MESH was last asked whether it was delivered."""

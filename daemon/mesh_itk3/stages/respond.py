@@ -9,7 +9,7 @@ from __future__ import annotations
 import random
 from collections import deque
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from functools import partial
 from itertools import chain
@@ -21,6 +21,9 @@ from mesh_itk3.ports import (
     CertificateUnusable,
     CredentialsRejected,
     Entry,
+    LeaseLost,
+    LedgerConflict,
+    LedgerUnavailable,
     LookUpUnsupported,
     Mailbox,
     MailboxUnavailable,
@@ -113,7 +116,7 @@ def _next(batch: Sending) -> list[ResponseRecord] | None:
 def _send_of_one_message(world: World, mailbox: Mailbox, batch: Sending, records: list[ResponseRecord]) -> None:
     """Takes away from `records` what it has tried."""
     while records and not batch.is_over:
-        _send_one(world, mailbox, batch, records[0])
+        _send_first(world, mailbox, batch, records)
         records.pop(0)
         world.progress()
         if batch.unresolved_in_a_row >= batch.most_unresolved or batch.retry_after_s is not None:
@@ -131,20 +134,23 @@ def _record(world: World, batch: Sending) -> None:
 # ------------------------------------------------------------------------------------------------ one response
 
 
-def _send_one(world: World, mailbox: Mailbox, batch: Sending, record: ResponseRecord) -> None:
+def _send_first(world: World, mailbox: Mailbox, batch: Sending, records: list[ResponseRecord]) -> None:
+    record = records[0]
     if _waits_for_infrastructure(batch, record):
         batch.outcomes.append(_put_off(world, record, None, was_tried=False))
         return
     started = world.clock.monotonic()
     try:
-        if record.unresolved_since is not None and not _is_to_be_sent_again(world, mailbox, batch, record, started):
-            return
+        if record.unresolved_since is not None:
+            if not (_is_to_be_sent_again(world, mailbox, batch, record, started) and _is_begun_again(world, records)):
+                return
+            record = records[0]
         mesh_message_id = mailbox.send(_outgoing(record))
     except SendRefused as refused:
         _refused(world, batch, record, refused)
     except SendUnresolved as unresolved:
         _unresolved(world, batch, record, unresolved)
-    except CertificateUnusable:  # MESH was not asked
+    except (CertificateUnusable, LedgerUnavailable, LeaseLost):  # nothing was sent
         raise
     except CredentialsRejected:
         # Whoever repeats a call on the way repeats its token too: MESH takes the first and refuses the second, and we see the
@@ -185,6 +191,19 @@ def _is_to_be_sent_again(world: World, mailbox: Mailbox, batch: Sending, record:
         return True
     _sent(world, batch, record, mesh_message_id, started, "found_sent")
     return False
+
+
+def _is_begun_again(world: World, records: list[ResponseRecord]) -> bool:
+    """Notes the send before its bytes go out, so that the hour counts from it, also where we die in it: what MESH has said of
+    the one before says nothing of this one. False: a person or a report has moved the response meanwhile, and it is theirs.
+    """
+    record, changes = records[0], ResponseChanges(unresolved_since=world.clock.now())
+    try:
+        world.ledger.apply_responses([ResponseStep(record.local_id, record.state, record.state, None, changes)])
+    except LedgerConflict:
+        return False
+    records[0] = replace(record, **changes)
+    return True
 
 
 def _outgoing(record: ResponseRecord) -> Outgoing:
