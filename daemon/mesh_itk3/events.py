@@ -112,6 +112,12 @@ LEDGER_UNCHECKED = Event(
 LEDGER_RESTORED = Event(
     "ledger.restored", "warning", "A person has put a backup in the place of the ledger; the old one is kept beside it."
 )
+LEDGER_ADOPTED = Event(
+    "ledger.adopted",
+    "warning",
+    "A person has had letters taken up from the payload store that the ledger did not know; answers are looked up before they"
+    " are sent.",
+)
 LEDGER_USABLE = Event("ledger.usable", "info", "The ledger can be used again; what had waited for it goes on.")
 LEASE_LOST = Event("lease.lost", "error", "Another daemon has taken over this mailbox.", "Run one daemon per mailbox.")
 STORAGE_FAILED = Event(
@@ -166,7 +172,8 @@ PAYLOADS_UNEXPLAINED = Event(
     "payloads.unexplained",
     "warning",
     "Payload files that no message of this ledger explains are kept.",
-    "If the ledger is new or restored, or two share the directory: they may be the only copies. Look before removing any.",
+    "If the ledger is new or restored, they may be the only copies: `mesh-itk3 ledger adopt` takes them up. Or two share the"
+    " directory. Look before removing any.",
 )
 
 # ------------------------------------------------------------------------------------------------ a mailbox

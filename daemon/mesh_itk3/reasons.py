@@ -32,6 +32,7 @@ class Reason(StrEnum):
     INFRASTRUCTURE_REFUSED = "infrastructure_refused"
     SEND_UNRESOLVED = "send_unresolved"
     MAILBOX_UNAVAILABLE = "mailbox_unavailable"
+    ANSWERED_BEFORE_RESTORE = "answered_before_restore"
     REPORTED_UNDELIVERED = "reported_undelivered"
     NEVER_ACKNOWLEDGED = "never_acknowledged"
     REFUSED_BY_RECEIVER = "refused_by_receiver"
@@ -72,6 +73,8 @@ TEXTS: Final[dict[Reason, str]] = {
     Reason.INFRASTRUCTURE_REFUSED: "MESH refused the infrastructure response of the same message for good.",
     Reason.SEND_UNRESOLVED: "Whether MESH took it is not known yet.",
     Reason.MAILBOX_UNAVAILABLE: "MESH could not be reached.",
+    Reason.ANSWERED_BEFORE_RESTORE: "MESH has an answer to it from before the ledger was restored. That one stands, and"
+    " nothing was sent; its code is not known here, and may be another.",
     Reason.REPORTED_UNDELIVERED: "MESH reported that it could not deliver it.",
     Reason.NEVER_ACKNOWLEDGED: "The other mailbox has not acknowledged it in MESH's five days, and MESH has not said why.",
     Reason.REFUSED_BY_RECEIVER: "The other side answered it with a negative infrastructure response.",

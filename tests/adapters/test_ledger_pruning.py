@@ -274,22 +274,6 @@ def test_the_dry_run_counts_nothing_for_which_there_is_no_rule(ledger):
     ]  # fmt: skip
 
 
-def test_every_owed_response_is_looked_up_after_a_restore(ledger):
-    owe_both(ledger)
-
-    assert ledger.doubt_owed(NOW) == 2
-    assert all(each.unresolved_since == NOW for each in ledger.claim_responses(HERE, NOW, 10))
-
-
-def test_a_doubt_that_is_older_than_the_restore_begins_anew_with_it(ledger):
-    """After the backup it may have gone out: MESH is given its hour to say so from now on."""
-    owe_both(ledger)
-    ledger.doubt_owed(NOW)
-
-    assert ledger.doubt_owed(later(hours=2)) == 2
-    assert all(each.unresolved_since == later(hours=2) for each in ledger.claim_responses(HERE, later(hours=2), 10))
-
-
 def test_two_messages_never_name_one_file(ledger):
     """What keeps a file from going with one of two: the ledger does not take the second."""
     finish(ledger)

@@ -43,7 +43,7 @@ def an_old_ledger(url: str, revision: str) -> None:
     database.close()
 
 
-@pytest.mark.parametrize("revision", ["0001", "0002", "0003"])
+@pytest.mark.parametrize("revision", ["0001", "0002", "0003", "0004"])
 def test_a_ledger_of_each_released_schema_keeps_all_it_held_and_can_be_pruned(empty_url, revision):
     an_old_ledger(empty_url, revision)
 
@@ -55,7 +55,9 @@ def test_a_ledger_of_each_released_schema_keeps_all_it_held_and_can_be_pruned(em
         assert found == {state: (state, "digest") for state in MESSAGES}
         assert {ledger.response_by(local_id=state).state.value for state in MESSAGES} == set(OF_RESPONSE.values())
         assert ledger.response_by(local_id="completed").body == b"bytes"
-        assert [each.state for each in ledger.claim_responses(HERE, NOW, 10)] == [ResponseState.OWED]
+        (owed,) = ledger.claim_responses(HERE, NOW, 10)
+        assert (owed.state, owed.local_id, owed.written_anew) == (ResponseState.OWED, "accepted", False)
+        assert ledger.mailbox_state(HERE).restored_at is None
         rules = Expired({State.COMPLETED: later(days=1), State.REJECTED: later(days=1)}, None, later(days=1))
         # Of the rejected one the answer was lost, and nobody has seen it.
         assert [(each.kind, each.count) for each in ledger.prunable(rules, (HERE,))] == [("payloads", 1), ("response_bytes", 1)]

@@ -16,7 +16,7 @@ from mesh_itk3.adapters.payload_store import DirectoryPayloadStore
 from mesh_itk3.lifecycle import ResponseState, State
 from mesh_itk3.ports import Entry, Ledger, MessageInProgress, MessageRecord
 from mesh_itk3.reasons import Reason
-from mesh_itk3.stages.adopt import adopt
+from mesh_itk3.stages.adopt import take_up
 from mesh_itk3.stages.intervene import (
     Act,
     abandon,
@@ -98,8 +98,7 @@ def restore(practice: MachinePractice) -> None:
     aside = prepare(practice.directory / "backup.db", file)
     payloads = DirectoryPayloadStore(practice.settings.payloads.directory)
     with closing(open_ledger(f"sqlite:///{aside}", owner="restore")) as ledger:
-        adopt(ledger, payloads, practice.registry(), PRACTICE, now, who=JO)
-        ledger.doubt_owed(now)
+        take_up(ledger, payloads, practice.registry(), (PRACTICE,), now, who=JO)
     kept = switch(file, aside, now)
     clear(file)
     _remove(kept)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from uuid import UUID
+
 import pytest
 
 from mesh_itk3.handler import InfrastructureCode, Refuse
@@ -41,7 +43,7 @@ def test_the_response_goes_to_mex_from_on_the_response_workflow_with_a_local_id_
     daemon, message = judged(tmp_path, a_message("ITK003D", source_endpoint="X26ABC3"))
     response = daemon.responses(message)["infrastructure"]
     assert (response.to_mailbox_id, response.workflow_id) == (HOSPITAL, "TOC_FHIR_IP_DISCH_ACK")
-    assert response.local_id == response.message_header_id
+    assert UUID(response.local_id) != UUID(response.message_header_id)
 
 
 def test_the_owed_response_says_what_it_answers_and_echoes_the_sender_reference(tmp_path):

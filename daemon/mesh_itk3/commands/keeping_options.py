@@ -1,4 +1,4 @@
-"""Options and help texts of `prune`, `mark-output` and `ledger check|backup|restore`. What they do is imported when called."""
+"""Options and help texts of `prune`, `mark-output` and the verbs of `ledger`. What they do is imported when called."""
 
 # ruff: noqa: D301 - a backspace (\b) in a help text marks a paragraph that is not to be filled
 
@@ -149,7 +149,8 @@ def restore(
 
     Stop the service first. The backup is looked over and brought up to date beside the ledger; letters that came after it
     are taken up from the payload store; then it takes the ledger's place. The old ledger is kept beside it. Responses owed
-    are looked up in MESH before they are sent. What was decided or answered since is decided and answered again.
+    are looked up in MESH before they are sent, and so is each answer that is written anew: nothing goes out twice. What
+    people have decided since is to be decided again.
 
     \b
     Example:
@@ -157,8 +158,36 @@ def restore(
       mesh-itk3 ledger restore /backup/ledger-monday.db --by "Jo Smith"
       systemctl start mesh-itk3
 
-    Exits 75, changing nothing, while a daemon collects into the ledger. On PostgreSQL use pg_restore.
+    Exits 75, changing nothing, while a daemon collects into the ledger. On PostgreSQL use pg_restore, then ledger adopt.
     """
     from mesh_itk3.commands.ledger_restore import restore_ledger
 
     return restore_ledger(config, credentials, file, by=by, as_json=json)
+
+
+@ledger.command()
+def adopt(
+    *,
+    by: Annotated[str, typer.Option("--by", metavar="WHO", help="Who has them taken up: a name, kept in the record.")],
+    config: Config = DEFAULT_CONFIG,
+    credentials: Credentials = None,
+    json: Json = False,
+) -> int:
+    """Take up the letters of the payload store that no row names.
+
+    After pg_restore, or beside a new ledger, and before the service is started: letters that came after the backup are in
+    the payload store alone. Each becomes a message again. They, and what the backup holds, may have been answered already:
+    MESH is asked before any answer is sent. `ledger restore` does the same by itself.
+
+    \b
+    Example:
+      systemctl stop mesh-itk3
+      pg_restore ...
+      mesh-itk3 ledger adopt --by "Jo Smith"
+      systemctl start mesh-itk3
+
+    Exits 75, changing nothing, while a daemon collects into the ledger. May be given again.
+    """
+    from mesh_itk3.commands.ledger_adopt import adopt_letters
+
+    return adopt_letters(config, credentials, by=by, as_json=json)

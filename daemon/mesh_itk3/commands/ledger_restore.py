@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -14,13 +14,14 @@ from mesh_itk3.adapters.ledger.collectors import FileLock
 from mesh_itk3.adapters.ledger.copies import clear, is_in_the_way, prepare, switch
 from mesh_itk3.adapters.ledger.health import damage
 from mesh_itk3.adapters.payload_store import DirectoryPayloadStore
-from mesh_itk3.commands.console import CommandRefused, Exit, counted, print_json, say, shown
+from mesh_itk3.commands.console import CommandRefused, Exit, print_json, say, shown
+from mesh_itk3.commands.ledger_adopt import document_of, print_taken_up
 from mesh_itk3.commands.one_person import person
 from mesh_itk3.commands.sqlite_ledger import settings_of_file
 from mesh_itk3.ports import LedgerDamaged, LedgerUnavailable, Records
 from mesh_itk3.registry import registry_of
 from mesh_itk3.settings import Settings
-from mesh_itk3.stages.adopt import Adopted, adopt
+from mesh_itk3.stages.adopt import TakenUp, take_up
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,12 +30,7 @@ class Ready:
 
     file: Path
     schema: str
-    adopted: Mapping[str, Adopted]
-    """By mailbox."""
-    owed: int
-
-    def total(self, what: str) -> int:
-        return sum(getattr(adopted, what) for adopted in self.adopted.values())
+    taken_up: TakenUp
 
 
 def restore_ledger(config: Path, credentials: Path | None, backup: Path, *, by: str, as_json: bool) -> int:
@@ -56,8 +52,9 @@ def restore_ledger(config: Path, credentials: Path | None, backup: Path, *, by: 
     finally:
         clear(file)
         lock.release()
-    adopted = ready.total("received") + ready.total("found_again")
-    events.emit(events.LEDGER_RESTORED, actor=who, count=adopted, schema=ready.schema)
+    taken_up = ready.taken_up
+    count = taken_up.total("received") + taken_up.total("found_again")
+    events.emit(events.LEDGER_RESTORED, actor=who, count=count, schema=ready.schema)
     if as_json:
         print_json(_document(backup, kept, ready))
     else:
@@ -77,9 +74,8 @@ def _make_ready(settings: Settings, file: Path, backup: Path, now: datetime, who
     payloads, registry = DirectoryPayloadStore(settings.payloads.directory), registry_of(settings)
     with closing(open_ledger(url, owner="restore")) as ledger:
         _require_ours(ledger, backup, settings)
-        adopted = {one: adopt(ledger, payloads, registry, one, now, who=who) for one in settings.mailboxes}
-        owed = ledger.doubt_owed(now)
-    return Ready(aside, schema, adopted, owed)
+        taken_up = take_up(ledger, payloads, registry, tuple(settings.mailboxes), now, who=who)
+    return Ready(aside, schema, taken_up)
 
 
 @contextmanager
@@ -105,11 +101,7 @@ def _document(backup: Path, kept: Path | None, ready: Ready) -> dict[str, object
     return {
         "restored_from": str(backup),
         "old_ledger": kept and str(kept),
-        "schema": ready.schema,
-        "adopted": ready.total("received"),
-        "found_again": ready.total("found_again"),
-        "unexplained": ready.total("unexplained"),
-        "owed_to_be_looked_up": ready.owed,
+        **document_of(ready.taken_up, ready.schema),
     }
 
 
@@ -117,11 +109,4 @@ def _print(backup: Path, kept: Path | None, ready: Ready) -> None:
     say(shown(f"restored from {backup}, schema {ready.schema}"))
     if kept:
         say(shown(f"the old ledger is kept as {kept}"))
-    received, found_again = ready.total("received"), ready.total("found_again")
-    say(f"{counted(received, 'message')} that came after the backup: taken up from the payload store, to be judged again")
-    if found_again:
-        say(f"{counted(found_again, 'message')}: the bytes were found under another name")
-    if unexplained := ready.total("unexplained"):
-        say(f"{counted(unexplained, 'file')} of the payload store say not what they are: kept, look at them")
-    say(f"{counted(ready.owed, 'response')} owed: each is looked up in MESH before it is sent")
-    say("Decisions of people made after the backup are to be made again: see `mesh-itk3 owed`.")
+    print_taken_up(ready.taken_up)

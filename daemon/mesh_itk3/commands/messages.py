@@ -76,4 +76,6 @@ def response_line(response: ResponseRecord) -> str:
     """What a sender was told, and whether it has arrived."""
     why = ", MESH code ".join(filter(None, (response.reason, response.status_code)))
     because = f" ({why})" if why else ""
-    return shown(f"{response.level} response {response.response_code} to {response.to_mailbox_id}: {response.state}{because}")
+    # After a restore MESH may have an answer that this ledger has never seen.
+    code = f"{response.response_code}{' or another' if response.written_anew else ''}"
+    return shown(f"{response.level} response {code} to {response.to_mailbox_id}: {response.state}{because}")

@@ -108,6 +108,7 @@ def response_row(response: ResponseRecord) -> dict[str, Any]:
         "raised_at": instant(response.raised_at),
         "seen_at": instant(response.seen_at),
         "body_pruned_at": instant(response.body_pruned_at),
+        "written_anew": response.written_anew,
     }
 
 

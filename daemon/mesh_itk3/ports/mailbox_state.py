@@ -25,6 +25,8 @@ class MailboxState:
     """How often in a row nothing could be collected because the disk refused, whatever MESH does meanwhile."""
     disk_since: datetime | None = None
     """When the first of those polls began; None while the disk takes what is collected."""
+    restored_at: datetime | None = None
+    """When a person last restored the ledger, or took letters up into it. Written by `mark_restored` alone."""
 
     @property
     def answered_at(self) -> datetime | None:

@@ -33,7 +33,14 @@ class OperatorActs(Protocol):
     def make_all_due(self, mailbox_ids: Sequence[str]) -> None:
         """Forgets the waiting times of messages and responses: what `--once` begins with (design rule 9)."""
 
-    def doubt_owed(self, now: datetime) -> int:
-        """After a restore: what is owed may have been sent since the backup. From now on each of it counts as a send whose
-        outcome is not known, and is looked up before it is sent (design rule 15). How many.
+    def mark_restored(self, mailbox_ids: Sequence[str], now: datetime) -> int:
+        """After a restore, before letters are taken up: what is owed may have been sent since the backup, and what comes next
+        may have been answered. From now on each response owed, and each one that is written, counts as a send whose outcome
+        is not known, and is looked up before it is sent (design rule 15); how many are owed. Of these mailboxes; of a ledger
+        in a file, of every other that it holds, too. Only while nobody collects. Safe to repeat.
+        """
+
+    def end_restoring(self, mailbox_ids: Sequence[str]) -> None:
+        """The letters are taken up: what comes from now on has never been answered. Of the same mailboxes. Without a
+        `mark_restored` before it, nothing.
         """

@@ -30,7 +30,9 @@ class ResponseRecord:
     """One row of the outbox."""
 
     local_id: str
-    """Mex-LocalID, unique per response: the key of the outbox."""
+    """Mex-LocalID, unique per response: the key of the outbox. The same whenever a response of this level to this message is
+    written; those of ledgers older than schema 0005 were drawn.
+    """
     key: MessageKey
     """The message that it answers; `key.mailbox_id` sends it."""
     level: Level
@@ -58,6 +60,10 @@ class ResponseRecord:
     """When a person said that they know of it."""
     body_pruned_at: datetime | None = None
     """When retention removed `body`, which is empty since: only of what was delivered."""
+    written_anew: bool = False
+    """Written after a restore for a message of before it, and not known to have been sent from here: what MESH has under its
+    local id may be the answer of before. Its code, ids and bytes are then not known; those that stand here never went out.
+    """
     infrastructure_state: ResponseState | None = None
     """Business responses only: the state of the infrastructure response of the same message; None where none is owed."""
 
@@ -75,6 +81,7 @@ class ResponseChanges(TypedDict, total=False):
     status_code: str | None
     raised_at: datetime | None
     seen_at: datetime | None
+    written_anew: bool
 
 
 @dataclass(frozen=True, slots=True)

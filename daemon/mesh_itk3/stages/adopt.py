@@ -1,12 +1,12 @@
 """After a restore: letters that were acknowledged since the backup are in the payload store and in no row. They become rows.
 
-MESH has deleted them, so these files are the only copies. Their sidecars say what the headers said; they are judged, filed
-and answered like any message that has just come.
+MESH has deleted them, so these files are the only copies. Their sidecars say what the headers said; they are judged and filed
+like any message that has just come. A ledger that is gone may have answered them: MESH is asked before anything is sent.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -55,18 +55,68 @@ class Orphan:
     written_at: datetime
 
 
-def adopt(ledger: Ledger, payloads: PayloadStore, routes: Routes, mailbox_id: str, now: datetime, *, who: str) -> Adopted:
+@dataclass(frozen=True, slots=True)
+class TakenUp:
+    """What became of a ledger that was restored, or begun anew beside what an older one has left."""
+
+    adopted: Mapping[str, Adopted]
+    """By mailbox."""
+    owed: int
+    """Responses owed, each of which is looked up in MESH before it is sent."""
+
+    def total(self, what: str) -> int:
+        """Of one of the counts of `Adopted`, over all mailboxes."""
+        return sum(getattr(adopted, what) for adopted in self.adopted.values())
+
+
+def _nothing() -> None:
+    """Nobody waits for a sign of life."""
+
+
+def take_up(
+    ledger: Ledger,
+    payloads: PayloadStore,
+    routes: Routes,
+    mailbox_ids: Sequence[str],
+    now: datetime,
+    *,
+    who: str,
+    progress: Callable[[], None] = _nothing,
+) -> TakenUp:
+    """`adopt` for each mailbox, and doubt of every answer: that none is given twice. Only while nobody collects. Safe to
+    repeat, and killed anywhere: the doubt is durable before the first letter. Raises as `adopt`; then nothing is changed
+    where the payload store is away.
+    """
+    for mailbox_id in mailbox_ids:
+        _require_store(ledger, payloads, mailbox_id)
+    owed = ledger.mark_restored(mailbox_ids, now)
+    adopted = {one: adopt(ledger, payloads, routes, one, now, who=who, progress=progress) for one in mailbox_ids}
+    ledger.end_restoring(mailbox_ids)
+    return TakenUp(adopted, owed)
+
+
+def adopt(
+    ledger: Ledger,
+    payloads: PayloadStore,
+    routes: Routes,
+    mailbox_id: str,
+    now: datetime,
+    *,
+    who: str,
+    progress: Callable[[], None] = _nothing,
+) -> Adopted:
     """Only while nobody collects into the ledger. Safe to repeat. Raises LedgerUnavailable, StorageFailed: also where the
-    payload store is away, for then nothing can be said of what is in it.
+    payload store is away, for then nothing can be said of what is in it. `progress` is called for each file.
     """
     _require_store(ledger, payloads, mailbox_id)
     unnamed = ledger.unnamed(sorted(payloads.orphans(_EVERY_FILE, mailbox_id)))
     whole = [name for name in unnamed if not name.rpartition("/")[2].startswith(".")]
-    found = list(_orphans(payloads, whole))
+    found = list(_orphans(payloads, whole, progress))
     orphans = _newest_of_each(found)
     known = ledger.known(mailbox_id, list(orphans))
     received = found_again = 0
     for mesh_message_id, orphan in orphans.items():
+        progress()
         key, record = MessageKey(mailbox_id, mesh_message_id), known.get(mesh_message_id)
         if record is None or record.state is State.FOREIGN:
             ledger.record_received(_received(key, orphan, routes), Entry(now, STAGE, "adopted", who=who))
@@ -85,9 +135,10 @@ def _require_store(ledger: Ledger, payloads: PayloadStore, mailbox_id: str) -> N
             payloads.headers(payload.name)
 
 
-def _orphans(payloads: PayloadStore, names: Iterable[str]) -> Iterator[Orphan]:
+def _orphans(payloads: PayloadStore, names: Iterable[str], progress: Callable[[], None]) -> Iterator[Orphan]:
     """Without those whose file or sidecar is not there, or whose sidecar says nothing."""
     for name in names:
+        progress()
         with suppress(PayloadMissing):
             headers = payloads.headers(name)
             yield Orphan(headers, *payloads.look_at(name))

@@ -42,6 +42,7 @@ from mesh_itk3.stages.attempt import Outcome, commit, mesh_code, milliseconds, r
 from mesh_itk3.stages.world import World
 
 STAGE: Final = "respond"
+FOUND_SENT: Final = "found_sent"
 MAX_UNRESOLVED_IN_A_ROW: Final = 3
 """Sends without an answer one after another, before the rest of the batch is put off: MESH is ill."""
 
@@ -173,8 +174,8 @@ def _waits_for_infrastructure(batch: Sending, record: ResponseRecord) -> bool:
 
 
 def _is_to_be_sent_again(world: World, mailbox: Mailbox, batch: Sending, record: ResponseRecord, started: float) -> bool:
-    """An earlier send's outcome is not known. MESH is asked; only its "no", or an hour without an answer, lets the
-    identical bytes go out again: a doubled response is harmless, a missing one is not.
+    """An earlier send's outcome is not known, or after a restore whether there was one. MESH is asked; only its "no", or an
+    hour without an answer, lets the bytes go out: a doubled response is harmless, a missing one is not.
     """
     try:
         mesh_message_id = mailbox.find_sent(record.local_id, size=len(record.body))
@@ -189,7 +190,7 @@ def _is_to_be_sent_again(world: World, mailbox: Mailbox, batch: Sending, record:
         return False
     if mesh_message_id is None:
         return True
-    _sent(world, batch, record, mesh_message_id, started, "found_sent")
+    _sent(world, batch, record, mesh_message_id, started, FOUND_SENT)
     return False
 
 
@@ -223,21 +224,26 @@ def _sent(world: World, batch: Sending, record: ResponseRecord, mesh_message_id:
     batch.unresolved_in_a_row = 0
     if record.level == "infrastructure":
         batch.sent.add((record.key.mailbox_id, record.key.mesh_message_id))
+    is_of_before = record.written_anew and outcome == FOUND_SENT
+    reason = Reason.ANSWERED_BEFORE_RESTORE if is_of_before else None
     changes = ResponseChanges(
         mesh_message_id=mesh_message_id,
         sent_at=now,
         unresolved_since=None,
         due_at=None,
-        reason=None,
+        reason=reason,
         attempts=record.attempts + 1,
+        written_anew=is_of_before,  # what has been sent from here is known
     )
-    entry = Entry(at=now, stage=STAGE, outcome=outcome, response_code=record.response_code, attempt=record.attempts + 1)
+    code, attempt = record.response_code, record.attempts + 1
+    entry = Entry(at=now, stage=STAGE, outcome=outcome, response_code=code, reason=reason, attempt=attempt)
     step = ResponseStep(record.local_id, record.state, ResponseState.SENT, entry, changes)
     said = {
         **response_ids(record, STAGE),
         "outcome": outcome,
+        "reason": reason,
         "response_mesh_message_id": mesh_message_id,
-        "attempt": record.attempts + 1,
+        "attempt": attempt,
         "duration_ms": milliseconds(world, started),
     }
     batch.outcomes.append(Outcome(step, ((events.RESPOND_DONE, said),)))

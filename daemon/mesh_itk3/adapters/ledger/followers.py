@@ -21,9 +21,13 @@ from mesh_itk3.reasons import Reason
 _PARKED: Final = {"state": ResponseState.PARKED.value, "reason": Reason.INFRASTRUCTURE_REFUSED.value, "due_at": None}
 
 _OWED_AGAIN: Final = {
-    "state": ResponseState.OWED.value, "reason": None, "due_at": None, "unresolved_since": None, "seen_at": None,
-}  # fmt: skip
-"""It was never sent: there is nothing to look up."""
+    "state": ResponseState.OWED.value,
+    "reason": None,
+    "due_at": None,
+    "unresolved_since": response.c.created_at,
+    "seen_at": None,
+}
+"""Looked up before it is sent: it may have been let go by a person before, in a ledger that is gone."""
 
 
 def park_after_refusal(connection: Connection, steps: Sequence[ResponseStep]) -> None:

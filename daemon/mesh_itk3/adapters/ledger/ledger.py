@@ -10,7 +10,7 @@ from typing import Final
 
 from sqlalchemy import Connection, insert, select, update
 
-from mesh_itk3.adapters.ledger import acts, claims, duties, messages, pruning, queries, responses, rows
+from mesh_itk3.adapters.ledger import acts, claims, duties, messages, pruning, queries, responses, restoring, rows
 from mesh_itk3.adapters.ledger.claims import Due
 from mesh_itk3.adapters.ledger.collectors import LEASE, Borrowed, Collectors, FileLock, Leases
 from mesh_itk3.adapters.ledger.engine import Database, connect
@@ -180,9 +180,18 @@ class SqlLedger:
         with self._writing({step.key.mailbox_id for step in steps}) as connection, faults_of_steps():
             acts.act(connection, self._collectors, steps, responses, now)
 
-    def doubt_owed(self, now: datetime) -> int:
-        with self._database.writing() as connection:
-            return responses.doubt_owed(connection, now)
+    def mark_restored(self, mailbox_ids: Sequence[str], now: datetime) -> int:
+        with self._writing(mailbox_ids) as connection:
+            return restoring.begin(connection, self._restored(connection, mailbox_ids), now)
+
+    def end_restoring(self, mailbox_ids: Sequence[str]) -> None:
+        with self._writing(mailbox_ids) as connection:
+            restoring.end(connection, self._restored(connection, mailbox_ids))
+
+    def _restored(self, connection: Connection, mailbox_ids: Sequence[str]) -> set[str]:
+        """A file is restored whole. In PostgreSQL another daemon may be serving the others, whose leases are not ours."""
+        of_file = queries.mailboxes(connection) if self._database.is_sqlite else ()
+        return {*mailbox_ids, *of_file}
 
     def overdue_responses(self, mailbox_ids: Sequence[str], sent_before: datetime, limit: int) -> list[ResponseRecord]:
         with self._database.reading() as connection:

@@ -26,6 +26,7 @@ from sqlalchemy import (
 from mesh_itk3.adapters.ledger import rows
 from mesh_itk3.adapters.ledger.followers import park_what_comes_after_refusal
 from mesh_itk3.adapters.ledger.prepared import Prepared
+from mesh_itk3.adapters.ledger.restoring import doubt
 from mesh_itk3.adapters.ledger.schema import ACCEPTED, document_key, id_key, message, message_event, response, response_body
 from mesh_itk3.lifecycle import WAYS_BACK, Move, State
 from mesh_itk3.ports import Entry, LedgerConflict, MessageKey, MessageRecord, Received, Step, StoredPayload
@@ -143,6 +144,7 @@ def apply(connection: Connection, steps: Sequence[Step]) -> None:
     if owed:
         _ADD_RESPONSES.execute(connection, [rows.response_values(step.key, new, step.entry) for step, new in owed])
         _ADD_BODIES.execute(connection, [{"local_id": new.local_id, "body": new.body} for _, new in owed])
+        doubt(connection, owed)
         park_what_comes_after_refusal(connection, steps)
 
 

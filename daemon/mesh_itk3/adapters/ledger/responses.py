@@ -119,11 +119,6 @@ def apply(connection: Connection, steps: Sequence[ResponseStep]) -> None:
     return_with_infrastructure(connection, steps)
 
 
-def doubt_owed(connection: Connection, now: datetime) -> int:
-    # Also those whose doubt is older: after the backup one may have gone out, and the hour counts from there.
-    return connection.execute(update(response).where(text(OWED)).values(unresolved_since=now)).rowcount
-
-
 def mailboxes_of(connection: Connection, steps: Sequence[ResponseStep]) -> set[str]:
     query = select(response.c.mailbox_id).distinct().where(response.c.local_id.in_([step.local_id for step in steps]))
     return set(connection.execute(query).scalars())

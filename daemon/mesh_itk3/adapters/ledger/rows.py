@@ -41,6 +41,7 @@ _PLAIN: Final = tuple(
 _RESPONSE_OWN_FORM: Final = frozenset({"state", "sequence", "mailbox_id", "answered_mesh_message_id", "message_header_id_key"})
 _RESPONSE_PLAIN: Final = tuple(column.name for column in schema.response.columns if column.name not in _RESPONSE_OWN_FORM)
 _ENTRY: Final = tuple(field.name for field in fields(Entry))
+_MAILBOX_STATE: Final = tuple(field.name for field in fields(MailboxState))
 
 
 def message_record(row: Row[Any] | Values) -> MessageRecord:
@@ -80,11 +81,13 @@ def answered_key(row: Row[Any]) -> MessageKey:
 
 
 def mailbox_state_record(row: Row[Any]) -> MailboxState:
-    return MailboxState(**row._mapping)  # noqa: SLF001 - as above
+    values = _by_name(row)
+    return MailboxState(**{name: values[name] for name in _MAILBOX_STATE})
 
 
 def mailbox_state_values(state: MailboxState) -> dict[str, Any]:
-    return {field.name: _plain(getattr(state, field.name)) for field in fields(MailboxState)}
+    """Without what only a restore changes: whoever notes a poll leaves that as it is."""
+    return {name: _plain(getattr(state, name)) for name in _MAILBOX_STATE if name != "restored_at"}
 
 
 def received_values(received: Received, state: State) -> dict[str, Any]:

@@ -40,7 +40,7 @@ from sqlalchemy.types import TypeEngine
 from mesh_itk3.itk3.resource import normalise_id
 from mesh_itk3.retry import latest_due_at
 
-REVISION: Final = "0004"
+REVISION: Final = "0005"
 """The newest migration: what this program reads and writes."""
 VERSION_TABLE: Final = "mesh_itk3_schema"
 """Holds the ledger's revision. A name of our own, so that another program's database is never taken for a ledger."""
@@ -212,6 +212,8 @@ response = Table(
     Column("raised_at", UtcTime),
     Column("seen_at", UtcTime),
     Column("body_pruned_at", UtcTime),
+    # After a restore: MESH may have an answer of before, which is not in this ledger.
+    Column("written_anew", Boolean, nullable=False, server_default=false()),
     UniqueConstraint("local_id", name="response_local_id"),
     # At most one response per level, ever: whatever goes wrong elsewhere, a sender is not answered twice. That nothing
     # follows a negative infrastructure response is a trigger: see migration 0002.
@@ -249,6 +251,11 @@ mailbox_state = Table(
     # Of the disk, apart from MESH: they fail at the same time, and the end of one is not the end of the other.
     Column("disk_failures", Integer, nullable=False, server_default=text("0")),
     Column("disk_since", UtcTime),
+    # A backup was put in the ledger's place then: what had come by that time may have been answered already.
+    Column("restored_at", UtcTime),
+    # The last message (its `sequence`) that had come by that time. By number, for the clock may have been wrong when one came.
+    # None: whatever comes; letters are still being taken up.
+    Column("restored_up_to", BigInteger),
 )
 
 # PostgreSQL only: on SQLite one lock of the operating system stands for all mailboxes.

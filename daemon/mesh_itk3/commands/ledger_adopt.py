@@ -1,0 +1,91 @@
+"""`mesh-itk3 ledger adopt`: what lies in the payload store and in no row becomes messages again, on either engine."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Final
+
+from mesh_itk3 import events
+from mesh_itk3.adapters.ledger import migrate
+from mesh_itk3.adapters.payload_store import DirectoryPayloadStore
+from mesh_itk3.commands.console import Exit, counted, print_json, say
+from mesh_itk3.commands.one_person import person
+from mesh_itk3.commands.opened import become_owner, ledger_to_change, read_settings
+from mesh_itk3.ports import HeldByAnother, LeaseLost, Ledger
+from mesh_itk3.registry import registry_of
+from mesh_itk3.settings import Settings
+from mesh_itk3.stages.adopt import TakenUp, take_up
+
+RENEW_EVERY_S: Final = 20.0
+"""A lease lasts 90 seconds; a large store takes longer."""
+
+
+def adopt_letters(config: Path, credentials: Path | None, *, by: str, as_json: bool) -> int:
+    """Brings the ledger up to date first, or makes it: a dump may be older than the program. Raises HeldByAnother while a
+    daemon collects.
+    """
+    who, settings = person(by), read_settings(config, credentials, needs_secrets=False)
+    become_owner(settings)
+    now = datetime.now(UTC)
+    schema = migrate(settings.ledger.url.get_secret_value(), now).revision
+    with ledger_to_change(settings) as ledger:
+        taken_up = _take_up(settings, ledger, now, who)
+    count = taken_up.total("received") + taken_up.total("found_again")
+    events.emit(events.LEDGER_ADOPTED, actor=who, count=count, schema=schema)
+    if as_json:
+        print_json(document_of(taken_up, schema))
+    else:
+        print_taken_up(taken_up)
+    return Exit.DONE
+
+
+def _take_up(settings: Settings, ledger: Ledger, now: datetime, who: str) -> TakenUp:
+    payloads, registry = DirectoryPayloadStore(settings.payloads.directory), registry_of(settings)
+    mailbox_ids = tuple(settings.mailboxes)
+    ledger.hold(mailbox_ids, now)
+    try:
+        return take_up(ledger, payloads, registry, mailbox_ids, now, who=who, progress=_Renewing(ledger, mailbox_ids))
+    except LeaseLost as error:
+        raise HeldByAnother(f"{error}: a daemon was started meanwhile; stop it and give this command again") from error
+
+
+@dataclass(slots=True)
+class _Renewing:
+    """Keeps the leases while it is called: another may take one that has run out."""
+
+    ledger: Ledger
+    mailbox_ids: Sequence[str]
+    renewed_at: float = field(default_factory=time.monotonic)
+
+    def __call__(self) -> None:
+        if time.monotonic() - self.renewed_at >= RENEW_EVERY_S:
+            self.ledger.hold(self.mailbox_ids, datetime.now(UTC))
+            self.renewed_at = time.monotonic()
+
+
+def document_of(taken_up: TakenUp, schema: str) -> dict[str, Any]:
+    """What `--json` says of it, here and after a restore."""
+    return {
+        "schema": schema,
+        "adopted": taken_up.total("received"),
+        "found_again": taken_up.total("found_again"),
+        "unexplained": taken_up.total("unexplained"),
+        "owed_to_be_looked_up": taken_up.owed,
+    }
+
+
+def print_taken_up(taken_up: TakenUp) -> None:
+    """The same for a person."""
+    received = counted(taken_up.total("received"), "message")
+    say(f"{received} that the ledger did not know: taken up from the payload store, to be judged again")
+    if found_again := taken_up.total("found_again"):
+        say(f"{counted(found_again, 'message')}: the bytes were found under another name")
+    if unexplained := taken_up.total("unexplained"):
+        say(f"{counted(unexplained, 'file')} of the payload store say not what they are: kept, look at them")
+    say(f"{counted(taken_up.owed, 'response')} owed. MESH is asked for each of these, and for each answer to a message that is")
+    say("in the ledger now, before it is sent: what went out already does not go out again.")
+    say("Decisions of people that the ledger does not know are to be made again: see `mesh-itk3 owed`.")
