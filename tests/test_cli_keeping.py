@@ -1,4 +1,4 @@
-"""`prune` and `ledger check|backup|restore` as a person types them: real processes over a real ledger."""
+"""`prune` and `ledger check|backup|restore|adopt` as a person types them: real processes over a real ledger."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from support.place import MAILBOX, NOW, Place, an_entry, is_one_line, send, take
 from support.unprivileged import let_others_enter
 
 BYTES = b"<Bundle/>"
+A_HEADER = MeshHeaders("NAMELESS", "TOC_FHIR_IP_DISCH", "DATA", "X26HC005", MAILBOX)
 
 
 @pytest.fixture
@@ -223,6 +224,55 @@ def test_a_restore_is_refused_while_a_daemon_collects(place):
 
         assert (done.returncode, is_one_line(done.stderr)) == (75, True)
         assert place.ledger_file.read_bytes() == before
+
+
+def test_letters_that_no_row_names_are_taken_up_beside_a_ledger_and_named_with_who_said_so(place):
+    before, _ = a_filed_letter(place, "BEFORE")
+    owing = take(place, "OWING", State.ACCEPTED)
+    after, stored = a_filed_letter(place, "AFTER", is_recorded=False)
+
+    document = place.json("ledger", "adopt", "--by", "Jo Smith")
+
+    counts = {"adopted": 1, "found_again": 0, "unexplained": 0, "owed_to_be_looked_up": 1}
+    assert document == {"schema": REVISION, **counts}
+    with place.ledger() as ledger:
+        assert ledger.get(before).state is State.COMPLETED
+        assert (ledger.get(after).state, ledger.get(after).payload) == (State.RECEIVED, stored)
+        assert [(entry.outcome, entry.who) for entry in ledger.timeline(after)] == [("adopted", "Jo Smith")]
+        (owed,) = ledger.claim_responses(MAILBOX, NOW + timedelta(days=1), 10)
+        assert (owed.key, owed.unresolved_since is not None) == (owing, True)
+        assert ledger.mailbox_state(MAILBOX).restored_at is not None
+    again = place.run("ledger", "adopt", "--by", "Jo Smith")
+    assert again.stdout.startswith("0 messages that the ledger did not know")
+
+
+def test_beside_a_lost_ledger_adopt_makes_a_new_one(place):
+    _, stored = a_filed_letter(place, "BEFORE")
+    for left in place.state.glob("ledger.db*"):
+        left.unlink()
+    nameless = payloads(place).write(payloads(place).new_name(MAILBOX), lambda file: file.write(BYTES) and None, A_HEADER)
+    (place.state / "payloads" / nameless.name.replace(".bin", ".headers.json")).unlink()
+
+    done = place.run("ledger", "adopt", "--by", "Jo")
+
+    assert done.returncode == 0, done.stderr
+    assert "1 message that the ledger did not know" in done.stdout
+    assert "1 file of the payload store say not what they are" in done.stdout
+    assert '"ledger.adopted"' in done.stderr
+    with place.ledger() as ledger:
+        assert [record.payload for record, _ in ledger.messages()] == [stored]
+
+
+def test_nothing_is_taken_up_while_a_daemon_collects(place):
+    after, _ = a_filed_letter(place, "AFTER", is_recorded=False)
+    with place.ledger() as ledger:
+        ledger.hold([MAILBOX], NOW)
+
+        done = place.run("ledger", "adopt", "--by", "Jo")
+
+        assert (done.returncode, is_one_line(done.stderr)) == (75, True)
+        assert ledger.get(after) is None
+        assert ledger.mailbox_state(MAILBOX).restored_at is None
 
 
 @pytest.mark.parametrize(

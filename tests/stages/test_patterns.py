@@ -108,9 +108,10 @@ def test_full_acknowledgement_ends_with_the_senders_infrastructure_response_to_o
     answer = a_mesh_message(a_response(ours, "20013"), workflow_id=ACK_WORKFLOW)
     run(daemon, answer)
     record = daemon.record(answer.mesh_message_id)
-    assert (record.state, record.response_code, record.answers_local_id) == (State.CORRELATED, "20013", ours)
+    local_id = daemon.mailbox.sent[1].local_id
+    assert (record.state, record.response_code, record.answers_local_id) == (State.CORRELATED, "20013", local_id)
     assert len(daemon.mailbox.sent) == 2
-    assert [each.key for each in daemon.ledger.answers_to([ours])] == [record.key]
+    assert [each.key for each in daemon.ledger.answers_to([local_id])] == [record.key]
 
 
 @pytest.mark.parametrize("code", ["10009", "20006"])
@@ -119,10 +120,10 @@ def test_a_refusal_of_our_business_response_is_raised_and_never_answered(tmp_pat
     ours = read_response(read_message(daemon.mailbox.sent[1].body, Caps())).message_header_id
     refusal = a_response(ours, code)
     run(daemon, *(a_mesh_message(refusal, workflow_id=ACK_WORKFLOW) for _ in range(2)))
-    response = daemon.ledger.response_by(local_id=ours)
+    response = daemon.ledger.response_by(message_header_id=ours)
     assert (response.state, response.reason) == (ResponseState.SENT, "refused_by_receiver")
     assert [event["response_code"] for event in daemon.said("response.refused")] == [code]
-    assert [each.local_id for each in daemon.ledger.unseen().responses] == [ours]
+    assert [each.message_header_id for each in daemon.ledger.unseen().responses] == [ours]
     assert len(daemon.mailbox.sent) == 2
 
 
@@ -192,7 +193,7 @@ def test_a_response_that_cannot_name_what_it_answers_is_correlated_by_its_local_
     assert b"UNREADABLE-IN-ORIGINAL-MESSAGE" in body
     answer = a_mesh_message(body, workflow_id=ACK_WORKFLOW, local_id=prefix + ours)
     run(daemon, answer)
-    assert daemon.record(answer.mesh_message_id).answers_local_id == ours
+    assert daemon.record(answer.mesh_message_id).answers_local_id == daemon.mailbox.sent[1].local_id
 
 
 @pytest.mark.parametrize("local_id", [None, "RA9", "infAck-", "x" * 300])

@@ -48,13 +48,13 @@ def _take_up(settings: Settings, ledger: Ledger, now: datetime, who: str) -> Tak
     mailbox_ids = tuple(settings.mailboxes)
     ledger.hold(mailbox_ids, now)
     try:
-        return take_up(ledger, payloads, registry, mailbox_ids, now, who=who, progress=_Renewing(ledger, mailbox_ids))
+        return take_up(ledger, payloads, registry, mailbox_ids, now, who=who, progress=Renewing(ledger, mailbox_ids))
     except LeaseLost as error:
         raise HeldByAnother(f"{error}: a daemon was started meanwhile; stop it and give this command again") from error
 
 
 @dataclass(slots=True)
-class _Renewing:
+class Renewing:
     """Keeps the leases while it is called: another may take one that has run out."""
 
     ledger: Ledger
