@@ -233,7 +233,7 @@ def test_letters_that_no_row_names_are_taken_up_beside_a_ledger_and_named_with_w
 
     document = place.json("ledger", "adopt", "--by", "Jo Smith")
 
-    counts = {"adopted": 1, "found_again": 0, "unexplained": 0, "owed_to_be_looked_up": 1}
+    counts = {"adopted": 1, "found_again": 0, "unexplained": 0, "older": 0, "owed_to_be_looked_up": 1}
     assert document == {"schema": REVISION, **counts}
     with place.ledger() as ledger:
         assert ledger.get(before).state is State.COMPLETED
@@ -261,6 +261,23 @@ def test_beside_a_lost_ledger_adopt_makes_a_new_one(place):
     assert '"ledger.adopted"' in done.stderr
     with place.ledger() as ledger:
         assert [record.payload for record, _ in ledger.messages()] == [stored]
+
+
+def test_of_what_came_so_long_ago_that_mesh_has_forgotten_the_answers_nothing_is_taken_up_unless_it_is_asked_for(place):
+    old, stored = a_filed_letter(place, "OLD", is_recorded=False)
+    days_ago = (datetime.now(UTC) - timedelta(days=31)).timestamp()
+    for path in (place.state / "payloads" / stored.name).parent.iterdir():
+        os.utime(path, (days_ago, days_ago))
+
+    left = place.run("ledger", "adopt", "--by", "Jo").stdout
+    assert "0 messages that the ledger did not know" in left
+    assert "1 message that came more than 30 days ago: left in the payload store" in left
+    with place.ledger() as ledger:
+        assert ledger.get(old) is None
+    assert payloads(place).is_whole(stored.name, stored.bytes)
+
+    document = place.json("ledger", "adopt", "--older", "--by", "Jo")
+    assert (document["adopted"], document["older"]) == (1, 0)
 
 
 def test_nothing_is_taken_up_while_a_daemon_collects(place):

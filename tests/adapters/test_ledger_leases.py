@@ -1,10 +1,12 @@
 """PostgreSQL: one collector per mailbox under a lease, and a fence around every transaction of one that has lost it."""
 
-from datetime import timedelta
+import time
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
 from mesh_itk3.adapters.ledger import migrate, open_held_ledger, open_ledger
+from mesh_itk3.commands.ledger_adopt import Renewing
 from mesh_itk3.lifecycle import ResponseState, State
 from mesh_itk3.ports import HeldByAnother, Kind, LeaseLost, MailboxState, ResponseStep
 from support.ledger_rows import HERE, NOW, THERE, a_message, a_payload, a_response, a_step, an_entry, key, later, record
@@ -30,6 +32,24 @@ def test_a_mailbox_has_one_collector_and_the_other_is_told_which(daemons):
 
     with pytest.raises(HeldByAnother, match="first:1"):
         second.hold([HERE], later(seconds=89))
+
+
+def test_whoever_takes_up_letters_for_long_keeps_its_lease(daemons):
+    first, second = daemons
+    first.hold([HERE], later(days=-1))
+
+    Renewing(first, [HERE], renewed_at=time.monotonic() - 21)()
+
+    with pytest.raises(HeldByAnother, match="first:1"):
+        second.hold([HERE], datetime.now(UTC))
+
+
+def test_its_lease_is_not_renewed_at_each_of_many_letters(daemons):
+    first, second = daemons
+    first.hold([HERE], later(days=-1))
+    Renewing(first, [HERE])()
+
+    second.hold([HERE], NOW)
 
 
 def test_two_daemons_share_the_mailboxes_of_one_ledger(daemons):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import closing
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
@@ -73,6 +74,18 @@ def test_responses_and_reports_that_came_after_the_backup_keep_their_kind(daemon
                 daemon.record(each.mesh_message_id).kind,
                 daemon.record(each.mesh_message_id).linked_message_id,
             )
+
+
+def test_what_came_too_long_ago_is_left_and_counted_and_of_known_messages_nothing_is(daemon, backup):
+    daemon.mailbox.deliver(a_letter("old"))
+    daemon.collect()
+    since = datetime.now(UTC) + timedelta(days=1)
+
+    with backup as ledger:
+        world = daemon.world
+        found = adopt(ledger, world.payloads, world.routes, PRACTICE, daemon.clock.now(), who="Jo", since=since)
+        assert found == Adopted(older=1)
+        assert adopted(daemon, ledger) == Adopted(received=1)
 
 
 def test_of_a_message_that_was_downloaded_twice_one_file_is_taken(daemon, backup):

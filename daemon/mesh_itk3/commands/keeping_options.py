@@ -169,6 +169,9 @@ def restore(
 def adopt(
     *,
     by: Annotated[str, typer.Option("--by", metavar="WHO", help="Who has them taken up: a name, kept in the record.")],
+    older: Annotated[
+        bool, typer.Option("--older", help="Also what came more than 30 days ago, and may be answered again.")
+    ] = False,
     config: Config = DEFAULT_CONFIG,
     credentials: Credentials = None,
     json: Json = False,
@@ -178,6 +181,8 @@ def adopt(
     After pg_restore, or beside a new ledger, and before the service is started: letters that came after the backup are in
     the payload store alone. Each becomes a message again. They, and what the backup holds, may have been answered already:
     MESH is asked before any answer is sent. `ledger restore` does the same by itself.
+
+    MESH remembers for 30 days what was sent. What came longer ago stays in the payload store, and is counted.
 
     \b
     Example:
@@ -190,4 +195,4 @@ def adopt(
     """
     from mesh_itk3.commands.ledger_adopt import adopt_letters
 
-    return adopt_letters(config, credentials, by=by, as_json=json)
+    return adopt_letters(config, credentials, by=by, takes_older=older, as_json=json)

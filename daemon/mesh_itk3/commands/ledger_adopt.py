@@ -18,13 +18,13 @@ from mesh_itk3.commands.opened import become_owner, ledger_to_change, read_setti
 from mesh_itk3.ports import HeldByAnother, LeaseLost, Ledger
 from mesh_itk3.registry import registry_of
 from mesh_itk3.settings import Settings
-from mesh_itk3.stages.adopt import TakenUp, take_up
+from mesh_itk3.stages.adopt import EVER, MESH_REMEMBERS, TakenUp, take_up
 
 RENEW_EVERY_S: Final = 20.0
 """A lease lasts 90 seconds; a large store takes longer."""
 
 
-def adopt_letters(config: Path, credentials: Path | None, *, by: str, as_json: bool) -> int:
+def adopt_letters(config: Path, credentials: Path | None, *, by: str, takes_older: bool, as_json: bool) -> int:
     """Brings the ledger up to date first, or makes it: a dump may be older than the program. Raises HeldByAnother while a
     daemon collects.
     """
@@ -33,7 +33,7 @@ def adopt_letters(config: Path, credentials: Path | None, *, by: str, as_json: b
     now = datetime.now(UTC)
     schema = migrate(settings.ledger.url.get_secret_value(), now).revision
     with ledger_to_change(settings) as ledger:
-        taken_up = _take_up(settings, ledger, now, who)
+        taken_up = _take_up(settings, ledger, now, who, EVER if takes_older else now - MESH_REMEMBERS)
     count = taken_up.total("received") + taken_up.total("found_again")
     events.emit(events.LEDGER_ADOPTED, actor=who, count=count, schema=schema)
     if as_json:
@@ -43,12 +43,13 @@ def adopt_letters(config: Path, credentials: Path | None, *, by: str, as_json: b
     return Exit.DONE
 
 
-def _take_up(settings: Settings, ledger: Ledger, now: datetime, who: str) -> TakenUp:
+def _take_up(settings: Settings, ledger: Ledger, now: datetime, who: str, since: datetime) -> TakenUp:
     payloads, registry = DirectoryPayloadStore(settings.payloads.directory), registry_of(settings)
     mailbox_ids = tuple(settings.mailboxes)
     ledger.hold(mailbox_ids, now)
     try:
-        return take_up(ledger, payloads, registry, mailbox_ids, now, who=who, progress=Renewing(ledger, mailbox_ids))
+        renewing = Renewing(ledger, mailbox_ids)
+        return take_up(ledger, payloads, registry, mailbox_ids, now, who=who, since=since, progress=renewing)
     except LeaseLost as error:
         raise HeldByAnother(f"{error}: a daemon was started meanwhile; stop it and give this command again") from error
 
@@ -74,6 +75,7 @@ def document_of(taken_up: TakenUp, schema: str) -> dict[str, Any]:
         "adopted": taken_up.total("received"),
         "found_again": taken_up.total("found_again"),
         "unexplained": taken_up.total("unexplained"),
+        "older": taken_up.total("older"),
         "owed_to_be_looked_up": taken_up.owed,
     }
 
@@ -86,6 +88,10 @@ def print_taken_up(taken_up: TakenUp) -> None:
         say(f"{counted(found_again, 'message')}: the bytes were found under another name")
     if unexplained := taken_up.total("unexplained"):
         say(f"{counted(unexplained, 'file')} of the payload store say not what they are: kept, look at them")
+    if older := taken_up.total("older"):
+        came = f"{counted(older, 'message')} that came more than {MESH_REMEMBERS.days} days ago"
+        say(f"{came}: left in the payload store, for MESH cannot say any more whether")
+        say("they were answered. `ledger adopt --older` takes them up, and may answer them again.")
     say(f"{counted(taken_up.owed, 'response')} owed. MESH is asked for each of these, and for each answer to a message that is")
     say("in the ledger now, before it is sent: what went out already does not go out again.")
     say("Decisions of people that the ledger does not know are to be made again: see `mesh-itk3 owed`.")

@@ -26,10 +26,14 @@ from mesh_itk3.ports import (
     StoredPayload,
 )
 from mesh_itk3.stages.secure import kind_of
+from mesh_itk3.stages.track import STOP_TRACKING_AFTER
 
 STAGE: Final = "restore"
 LOOKED_AT: Final = 200
 """Messages among which one should have its bytes here."""
+MESH_REMEMBERS: Final = STOP_TRACKING_AFTER
+"""Of a message that came longer ago nobody can say any more whether it was answered."""
+EVER: Final = datetime.min.replace(tzinfo=UTC)
 _EVERY_FILE: Final = datetime.max.replace(tzinfo=UTC)
 """Nobody collects meanwhile: no file is too young, whatever the clock of this machine has been."""
 
@@ -44,6 +48,8 @@ class Adopted:
     """Messages that it knew, and whose own file is not there: this one stands in for it."""
     unexplained: int = 0
     """Files that do not say which message they are. They are kept."""
+    older: int = 0
+    """Files of messages that the ledger does not know and that came too long ago. They are kept, too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +87,7 @@ def take_up(
     now: datetime,
     *,
     who: str,
+    since: datetime = EVER,
     progress: Callable[[], None] = _nothing,
 ) -> TakenUp:
     """`adopt` for each mailbox, and doubt of every answer: that none is given twice. Only while nobody collects. Safe to
@@ -90,7 +97,7 @@ def take_up(
     for mailbox_id in mailbox_ids:
         _require_store(ledger, payloads, mailbox_id)
     owed = ledger.mark_restored(mailbox_ids, now)
-    adopted = {one: adopt(ledger, payloads, routes, one, now, who=who, progress=progress) for one in mailbox_ids}
+    adopted = {one: adopt(ledger, payloads, routes, one, now, who=who, since=since, progress=progress) for one in mailbox_ids}
     ledger.end_restoring(mailbox_ids)
     return TakenUp(adopted, owed)
 
@@ -103,10 +110,12 @@ def adopt(
     now: datetime,
     *,
     who: str,
+    since: datetime = EVER,
     progress: Callable[[], None] = _nothing,
 ) -> Adopted:
     """Only while nobody collects into the ledger. Safe to repeat. Raises LedgerUnavailable, StorageFailed: also where the
-    payload store is away, for then nothing can be said of what is in it. `progress` is called for each file.
+    payload store is away, for then nothing can be said of what is in it. What came before `since` is left where it is and
+    counted. `progress` is called for each file.
     """
     _require_store(ledger, payloads, mailbox_id)
     unnamed = ledger.unnamed(sorted(payloads.orphans(_EVERY_FILE, mailbox_id)))
@@ -114,17 +123,20 @@ def adopt(
     found = list(_orphans(payloads, whole, progress))
     orphans = _newest_of_each(found)
     known = ledger.known(mailbox_id, list(orphans))
-    received = found_again = 0
+    received = found_again = older = 0
     for mesh_message_id, orphan in orphans.items():
         progress()
         key, record = MessageKey(mailbox_id, mesh_message_id), known.get(mesh_message_id)
-        if record is None or record.state is State.FOREIGN:
+        if record is not None and record.state is not State.FOREIGN:
+            if _is_lost(payloads, record):
+                ledger.replace_payload(key, orphan.payload, Entry(now, STAGE, "payload_found", who=who))
+                found_again += 1
+        elif orphan.written_at < since:
+            older += 1
+        else:
             ledger.record_received(_received(key, orphan, routes), Entry(now, STAGE, "adopted", who=who))
             received += 1
-        elif _is_lost(payloads, record):
-            ledger.replace_payload(key, orphan.payload, Entry(now, STAGE, "payload_found", who=who))
-            found_again += 1
-    return Adopted(received, found_again, unexplained=len(whole) - len(found))
+    return Adopted(received, found_again, unexplained=len(whole) - len(found), older=older)
 
 
 def _require_store(ledger: Ledger, payloads: PayloadStore, mailbox_id: str) -> None:
