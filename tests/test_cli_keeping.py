@@ -242,6 +242,7 @@ def test_letters_that_no_row_names_are_taken_up_beside_a_ledger_and_named_with_w
         (owed,) = ledger.claim_responses(MAILBOX, NOW + timedelta(days=1), 10)
         assert (owed.key, owed.unresolved_since is not None) == (owing, True)
         assert ledger.mailbox_state(MAILBOX).restored_at is not None
+    assert place.json("status")["mailboxes"][0]["restored_at"]
     again = place.run("ledger", "adopt", "--by", "Jo Smith")
     assert again.stdout.startswith("0 messages that the ledger did not know")
 

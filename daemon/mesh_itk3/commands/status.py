@@ -82,6 +82,7 @@ def _mailbox(settings: Settings, state: MailboxState, overview: Overview) -> dic
         "unavailable_since": instant(state.last_success_at) if state.failures else None,
         "disk_failures": state.disk_failures,
         "disk_since": instant(state.disk_since),
+        "restored_at": instant(state.restored_at),
         "messages": {one.value: n for (mailbox_id, one), n in overview.messages.items() if mailbox_id == state.mailbox_id},
         "responses": {one.value: n for (mailbox_id, one), n in overview.responses.items() if mailbox_id == state.mailbox_id},
     }
