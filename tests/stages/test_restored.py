@@ -253,9 +253,9 @@ def taken_up_and_killed(directory, at):
         left.unlink()
     daemon = a_small_daemon(directory, first.mailbox)
     watch = Watch(kill_at=at, kill=die)
-    ledger, payloads, *rest = what_is_taken_up(daemon)
+    ledger, *rest = what_is_taken_up(daemon)  # of the payload store it only reads
     try:
-        take_up(watched_port(ledger, "ledger", watch), watched_port(payloads, "payloads", watch), *rest, who="Jo")
+        take_up(watched_port(ledger, "ledger", watch), *rest, who="Jo")
     except Killed:
         return daemon, True
     return daemon, False
