@@ -1,10 +1,12 @@
 """One contract for every ledger, on SQLite and on PostgreSQL: receiving, steps, what is known."""
 
+from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 
 import pytest
 import sqlalchemy as sa
 
+from mesh_itk3.adapters.ledger.schema import message
 from mesh_itk3.lifecycle import State
 from mesh_itk3.ports import (
     Kind,
@@ -76,13 +78,15 @@ def test_the_same_mesh_message_id_in_two_mailboxes_is_two_messages(ledger):
 
 
 def test_a_foreign_message_is_taken_over_when_its_handler_is_installed(ledger):
-    ledger.record_received(a_message(payload=None), an_entry("left"), state=State.FOREIGN)
-    assert ledger.get(key()).payload is None
+    left = replace(an_entry("left"), reason=Reason.FOREIGN_LEFT)
+    ledger.record_received(a_message(payload=None), left, state=State.FOREIGN)
+    assert (ledger.get(key()).payload, ledger.get(key()).reason) == (None, "foreign_left")
 
     ledger.record_received(a_message(received_at=later(days=1)), an_entry("received"))
 
     found = ledger.get(key())
     assert (found.state, found.payload, found.received_at) == (State.RECEIVED, a_payload(), later(days=1))
+    assert found.reason is None
     assert [entry.outcome for entry in ledger.timeline(key())] == ["left", "received"]
 
 
@@ -93,6 +97,19 @@ def test_known_tells_only_those_that_exist_among_any_number_of_ids(ledger):
     assert set(ledger.known(HERE, ids)) == {key(1).mesh_message_id, key(2).mesh_message_id}
     assert ledger.known(HERE, []) == {}
     assert ledger.known(THERE, ids) == {}
+
+
+def test_why_a_message_is_foreign_is_known_of_a_row_that_does_not_say_so(ledger):
+    """As an older program has written it: the last line of its timeline that gives a reason counts."""
+    for number, words in ((1, ["foreign_left", "foreign_spooled"]), (2, ["foreign_left"]), (3, [None])):
+        for word in words:
+            ledger.record_received(a_message(number), replace(an_entry(), reason=word), state=State.FOREIGN)
+    with ledger._database.writing() as connection:
+        connection.execute(sa.update(message).values(reason=None))
+
+    found = ledger.known(HERE, [key(number).mesh_message_id for number in (1, 2, 3)])
+
+    assert [found[key(number).mesh_message_id].reason for number in (1, 2, 3)] == ["foreign_spooled", "foreign_left", None]
 
 
 def test_a_lost_payload_is_replaced(ledger):

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import sqlite3
+from contextlib import closing
+
 import pytest
 
 from mesh_itk3.adapters.spool import DirectorySpool
 from mesh_itk3.handler import Declaration, Handler
 from mesh_itk3.lifecycle import State
 from mesh_itk3.ports import CredentialsRejected, Kind, MailboxUnavailable, MessageKey, StorageFailed
+from mesh_itk3.reasons import Reason
 from support import stage_world
 from support.fake_mailbox import FakeMailbox, a_mesh_message, a_report
 from support.stage_world import ACK_WORKFLOW, PRACTICE, ScriptedHandler, a_registry, a_small_daemon
@@ -365,6 +369,57 @@ def test_what_the_spool_refused_is_spooled_when_it_is_repaired(tmp_path):
     daemon.collect()
     assert daemon.mailbox.acknowledged == [foreign.mesh_message_id]
     assert (tmp_path / "spool" / f"{foreign.mesh_message_id}.dat").read_bytes() == BODY
+
+
+def a_spooling_daemon(tmp_path, mailbox, **collector):
+    return a_small_daemon(tmp_path, mailbox, spool=DirectorySpool(tmp_path / "spool"), **collector)
+
+
+@pytest.mark.parametrize("is_report", [False, True], ids=["message", "report where reports are held back"])
+def test_a_spooled_message_whose_acknowledge_was_lost_is_acknowledged_and_not_downloaded_again(tmp_path, is_report):
+    foreign = a_report(linked_message_id="NOBODYS") if is_report else a_mesh_message(BODY, workflow_id="SOMETHING_ELSE")
+    mailbox = FakeMailbox([foreign], fails_on="acknowledge", fails_times=1)
+    workflow_is_foreign = lambda _: a_registry()  # noqa: E731
+    first = a_spooling_daemon(tmp_path, mailbox, routes=workflow_is_foreign, leaves_uncorrelated=True)
+    first.collect()
+    assert first.record(foreign.mesh_message_id).reason == Reason.FOREIGN_SPOOLED
+    first.ledger.close()
+    for path in (tmp_path / "spool").iterdir():
+        path.unlink()  # the other client has fetched it
+    daemon = a_spooling_daemon(tmp_path, mailbox, routes=workflow_is_foreign, leaves_uncorrelated=True)
+    daemon.collect()
+    assert mailbox.acknowledged == [foreign.mesh_message_id]
+    assert len(mailbox.verbs("open")) == 1
+    assert list((tmp_path / "spool").iterdir()) == []
+
+
+def test_what_was_left_is_spooled_once_there_is_a_spool(tmp_path):
+    foreign = a_mesh_message(BODY, workflow_id="SOMETHING_ELSE")
+    first = a_small_daemon(tmp_path, FakeMailbox([foreign]))
+    first.collect()
+    assert first.record(foreign.mesh_message_id).reason == Reason.FOREIGN_LEFT
+    first.ledger.close()
+    daemon = a_spooling_daemon(tmp_path, first.mailbox)
+    daemon.collect()
+    assert daemon.record(foreign.mesh_message_id).reason == Reason.FOREIGN_SPOOLED
+    assert daemon.mailbox.acknowledged == [foreign.mesh_message_id]
+    assert (tmp_path / "spool" / f"{foreign.mesh_message_id}.dat").exists()
+
+
+@pytest.mark.parametrize("has_spool", [True, False], ids=["with a spool", "with none any more"])
+def test_what_was_spooled_is_known_in_a_ledger_that_does_not_say_so_in_the_row(tmp_path, has_spool):
+    """Rows of before have no reason; their timeline has."""
+    foreign = a_mesh_message(BODY, workflow_id="SOMETHING_ELSE")
+    mailbox = FakeMailbox([foreign], fails_on="acknowledge", fails_times=1)
+    first = a_spooling_daemon(tmp_path, mailbox)
+    first.collect()
+    first.ledger.close()
+    with closing(sqlite3.connect(tmp_path / "ledger.db")) as ledger, ledger:
+        assert ledger.execute("UPDATE message SET reason = NULL").rowcount == 1
+    daemon = a_spooling_daemon(tmp_path, mailbox) if has_spool else a_small_daemon(tmp_path, mailbox)
+    daemon.collect()
+    assert mailbox.acknowledged == [foreign.mesh_message_id]
+    assert len(mailbox.verbs("open")) == 1
 
 
 # ---------------------------------------------------------------------------------------------- walking

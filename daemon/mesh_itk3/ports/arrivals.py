@@ -31,10 +31,12 @@ class Arrivals(Protocol):
     """What collect asks of the ledger."""
 
     def known(self, mailbox_id: str, mesh_message_ids: Sequence[str]) -> Mapping[str, MessageRecord]:
-        """The rows that exist among these ids (any number of them)."""
+        """The rows that exist among these ids (any number of them). Of a FOREIGN one `reason` says whether it was left in MESH
+        or spooled, also where an older program has written the row.
+        """
 
     def record_received(self, received: Received, entry: Entry, *, state: State = State.RECEIVED) -> None:
-        """A new row. An existing row in state FOREIGN is taken over (its handler has been installed since); any other
+        """A new row, with the entry's reason. An existing row in state FOREIGN is taken over (its handler has been installed since); any other
         existing row raises LedgerConflict. Raises LeaseLost, StepRefused.
         """
 

@@ -200,9 +200,8 @@ def _redelivered(c: Collector, walk: Walk, record: MessageRecord) -> str:
     """MESH lists a message that we already hold: our acknowledge was lost, or we died before it. It is acknowledged
     and nothing is sent: this is no duplicate in the sense of ITK3.
     """
-    if record.state is State.FOREIGN and record.reason != Reason.FOREIGN_SPOOLED:
-        c.left[record.key.mesh_message_id] = record.workflow_id
-        return "left"
+    if record.state is State.FOREIGN:
+        return _foreign_again(c, walk, record)
     is_lost = record.payload is not None and not c.payloads.is_whole(record.payload.name, record.payload.bytes)
     if is_lost:
         _download_again(c, record)
@@ -210,6 +209,15 @@ def _redelivered(c: Collector, walk: Walk, record: MessageRecord) -> str:
         return "held"
     acknowledge(c, walk, record.key)
     return "downloaded_again" if is_lost else "redelivered"
+
+
+def _foreign_again(c: Collector, walk: Walk, record: MessageRecord) -> str:
+    if record.reason != Reason.FOREIGN_SPOOLED:
+        c.left[record.key.mesh_message_id] = record.workflow_id
+        return "left"
+    # Durable where the other client fetches it, and perhaps fetched: a second copy would be a second message to that client.
+    acknowledge(c, walk, record.key)
+    return "redelivered"
 
 
 def _download_again(c: Collector, record: MessageRecord) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from datetime import datetime
 from functools import lru_cache
 from typing import Any, Final
@@ -38,7 +39,7 @@ NOT_IN_PROGRESS: Final = {"claimed_at": None}
 
 _RECEIVED: Final = (
     "mailbox_id", "mesh_message_id", "workflow_id", "kind", "state", "received_at", "sender_mailbox_id", "local_id",
-    "linked_message_id", "payload_name", "payload_bytes", "payload_sha256",
+    "linked_message_id", "reason", "payload_name", "payload_bytes", "payload_sha256",
 )  # fmt: skip
 # As text, which both engines understand: SQLAlchemy does not cache an ON CONFLICT and would compile it for every message.
 _INSERT_OR_TAKE_OVER: Final = Prepared(
@@ -46,7 +47,7 @@ _INSERT_OR_TAKE_OVER: Final = Prepared(
         f"""INSERT INTO message ({", ".join(_RECEIVED)}) VALUES ({", ".join(f":{name}" for name in _RECEIVED)})
     ON CONFLICT (mesh_message_id, mailbox_id) DO UPDATE
     SET {", ".join(f"{name} = excluded.{name}" for name in _RECEIVED[2:])},
-        acknowledged_at = NULL, finished_at = NULL, reason = NULL
+        acknowledged_at = NULL, finished_at = NULL
     WHERE message.state = '{State.FOREIGN}'"""  # noqa: S608 - constants only
     ).bindparams(*(bindparam(name, type_=message.c[name].type) for name in _RECEIVED))
 )
@@ -92,11 +93,23 @@ def known(connection: Connection, mailbox_id: str, mesh_message_ids: Sequence[st
     for some in _slices(mesh_message_ids):
         query = select(message).where(message.c.mesh_message_id.in_(some), message.c.mailbox_id == mailbox_id)
         found.update((row.mesh_message_id, rows.message_record(row)) for row in connection.execute(query))
+        found.update(_with_reason(connection, [found[each] for each in some if each in found]))
     return found
 
 
+def _with_reason(connection: Connection, records: Sequence[MessageRecord]) -> dict[str, MessageRecord]:
+    """Foreign ones whose row, being older than that, does not say whether they were left or spooled: their timeline does."""
+    silent = {each.key.mesh_message_id: each for each in records if each.state is State.FOREIGN and each.reason is None}
+    if not silent:
+        return {}
+    event = message_event.c
+    is_theirs = event.mesh_message_id.in_(silent) & event.mailbox_id.in_({each.key.mailbox_id for each in silent.values()})
+    query = select(event.mesh_message_id, event.reason).where(is_theirs, event.reason.is_not(None)).order_by(event.sequence)
+    return {row.mesh_message_id: replace(silent[row.mesh_message_id], reason=row.reason) for row in connection.execute(query)}
+
+
 def record_received(connection: Connection, received: Sequence[tuple[Received, Entry]], state: State) -> None:
-    values = [rows.received_values(each, state) for each, _ in received]
+    values = [rows.received_values(each, entry, state) for each, entry in received]
     # A row in state FOREIGN becomes the new one; any other stays, and no row is counted.
     if _INSERT_OR_TAKE_OVER.execute(connection, values).rowcount != len(values):
         raise LedgerConflict("this message is in the ledger already")

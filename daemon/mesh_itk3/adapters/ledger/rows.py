@@ -90,7 +90,7 @@ def mailbox_state_values(state: MailboxState) -> dict[str, Any]:
     return {name: _plain(getattr(state, name)) for name in _MAILBOX_STATE if name != "restored_at"}
 
 
-def received_values(received: Received, state: State) -> dict[str, Any]:
+def received_values(received: Received, entry: Entry, state: State) -> dict[str, Any]:
     return {
         **key_values(received.key),
         "workflow_id": received.workflow_id,
@@ -100,6 +100,7 @@ def received_values(received: Received, state: State) -> dict[str, Any]:
         "sender_mailbox_id": received.sender_mailbox_id,
         "local_id": received.local_id,
         "linked_message_id": received.linked_message_id,
+        "reason": _plain(entry.reason),
         **payload_values(received.payload),
     }
 
