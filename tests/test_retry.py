@@ -19,6 +19,7 @@ from mesh_itk3.retry import (
     Park,
     TryAgain,
     after_failed_attempt,
+    is_noted_ahead,
     is_parked_after_interruption,
     latest_due_at,
     may_resend_unresolved,
@@ -92,6 +93,12 @@ def test_nothing_is_due_later_than_a_day_and_a_minute_from_now_unless_the_clock_
     assert latest_due_at(NOW) == NOW + LONGEST_WAIT + timedelta(minutes=1)
     assert timedelta(seconds=max(pace.ceiling_s for pace in (ATTEMPTS, MAILBOX, CREDENTIALS)) * 1.25) < LONGEST_WAIT
     assert timedelta(seconds=MAX_RETRY_AFTER_S) < LONGEST_WAIT
+
+
+@pytest.mark.parametrize(("seconds", "is_ahead"), [(-86_400, False), (0, False), (60, False), (61, True)])
+def test_what_was_noted_with_a_time_that_is_yet_to_come_was_noted_by_a_clock_that_was_ahead(seconds, is_ahead):
+    assert is_noted_ahead(NOW + timedelta(seconds=seconds), NOW) is is_ahead
+    assert is_noted_ahead(None, NOW) is False
 
 
 def test_each_wait_is_four_times_the_one_before_up_to_a_quarter_of_an_hour():

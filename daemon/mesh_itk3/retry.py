@@ -79,3 +79,13 @@ def latest_due_at(now: datetime) -> datetime:
     perhaps, and is due now, or nobody would ever know.
     """
     return now + LONGEST_WAIT + _CORRECTION
+
+
+def latest_noted_at(now: datetime) -> datetime:
+    """Nothing that has happened is noted with a later time, unless the clock was ahead when it was: then nobody knows when."""
+    return now + _CORRECTION
+
+
+def is_noted_ahead(at: datetime | None, now: datetime) -> bool:
+    """Whether the clock was ahead when this time was noted."""
+    return at is not None and at > latest_noted_at(now)

@@ -5,11 +5,12 @@ negative infrastructure response whatever the stages do.
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import datetime
 
 import pytest
 
 from mesh_itk3.lifecycle import ResponseState, State
-from mesh_itk3.ports import Entry, ResponseStep, StepRefused
+from mesh_itk3.ports import Entry, ResponseChanges, ResponseStep, StepRefused
 from mesh_itk3.reasons import Reason
 from support.ledger_rows import HERE, NOW, THERE, a_response, a_step, an_entry, key, later, owe_both, record, send
 
@@ -178,6 +179,23 @@ def test_a_response_is_overdue_once_while_it_is_sent_and_not_raised(ledger):
     raise_it(ledger, "infrastructure-2")
     assert overdue(4) == ["infrastructure-3"]
     assert ledger.overdue_responses([THERE], later(hours=4), 10) == []
+
+
+def test_with_those_overdue_come_those_whose_times_have_yet_to_come_raised_or_not(ledger):
+    for number in (1, 2, 3, 4):
+        owe_both(ledger, number)
+        send(ledger, f"infrastructure-{number}", sent_at=later(hours=number))
+    raise_it(ledger, "infrastructure-4")
+    asked = ResponseChanges(tracked_at=later(hours=9))
+    ledger.apply_responses([ResponseStep("infrastructure-2", SENT, SENT, None, asked)])
+
+    def found(*, noted_after: datetime | None) -> list[str]:
+        found = ledger.overdue_responses([HERE], later(hours=1.5), 10, noted_after=noted_after)
+        return [each.local_id for each in found]
+
+    assert found(noted_after=None) == ["infrastructure-1"]
+    assert found(noted_after=later(hours=3)) == ["infrastructure-1", "infrastructure-2", "infrastructure-4"]
+    assert found(noted_after=later(hours=9)) == ["infrastructure-1"]
 
 
 def test_messages_that_wait_are_listed_oldest_first_by_state_and_mailbox(ledger):

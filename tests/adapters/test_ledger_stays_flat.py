@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections import Counter
 from contextlib import closing
+from datetime import timedelta
 
 import pytest
 
@@ -19,6 +20,7 @@ FEW, MANY = 300, 6_000
 PLACEHOLDER = 50
 """Bytes of a response: fewer than a real one has."""
 HERE = (MAILBOX,)
+AFTER = NOW + timedelta(days=3650)
 PATH = {
     "known": lambda ledger, n: ledger.known(MAILBOX, [f"unknown-{n}"]),
     "record": lambda ledger, n: ledger.record_received(a_message(n, MAILBOX, payload=a_payload(n)), an_entry()),
@@ -37,7 +39,7 @@ QUESTIONS = {
     "unseen": lambda ledger: ledger.unseen(),
     "outstanding responses": lambda ledger: ledger.outstanding_responses(),
     "waiting": lambda ledger: ledger.waiting([State.AWAITING_DECISION, State.PARKED]),
-    "overdue responses": lambda ledger: ledger.overdue_responses(HERE, NOW, 50),
+    "overdue responses": lambda ledger: ledger.overdue_responses(HERE, NOW, 50, noted_after=AFTER),
     "has work": lambda ledger: ledger.has_work(HERE),
     "find": lambda ledger: ledger.find("nobody's"),
     "timeline": lambda ledger: ledger.timeline(MessageKey(MAILBOX, "nobody's")),

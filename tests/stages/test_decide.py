@@ -191,3 +191,32 @@ def test_the_record_says_whether_a_person_decided(tmp_path, who, reason):
     daemon, message = waiting(tmp_path)
     step = decision(daemon.record(message), BusinessCode.PATIENT_KNOWN, who, daemon.clock.now())
     assert (step.entry.reason, step.changes["reason"], step.changes["decided_by"]) == (reason, reason, who)
+
+
+# ---------------------------------------------------------------------------------------------- a clock that was ahead
+
+
+def test_a_decision_that_began_to_wait_by_a_clock_that_was_ahead_waits_from_when_that_was_noticed(tmp_path):
+    daemon, message = waiting(tmp_path)
+    daemon.clock.advance(days=-365)
+    noticed = daemon.clock.now()
+    watch_decisions(daemon.world)
+    assert daemon.record(message).deferred_at == noticed
+    assert heard(daemon, hours=100) == [
+        (48, "decision.reminder"),
+        (68, "decision.reminder"),
+        (72, "decision.overdue"),
+        (96, "decision.overdue"),
+    ]
+
+
+def test_nothing_is_decided_early_because_a_clock_was_ahead(tmp_path):
+    rules = {"deadline": timedelta(hours=72), "at_deadline": BusinessCode.PATIENT_NOT_KNOWN}
+    daemon, message = waiting(tmp_path, **rules)
+    began = daemon.clock.now()
+    daemon.clock.advance(hours=70)
+    watch_decisions(daemon.world)
+    daemon.clock.at = began + timedelta(hours=1)
+    assert heard(daemon, hours=70) == [(47, "decision.reminder"), (67, "decision.reminder")]
+    assert daemon.record(message).state is State.AWAITING_DECISION
+    assert heard(daemon, hours=1) == [(1, "decision.by_deadline")]

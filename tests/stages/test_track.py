@@ -7,7 +7,7 @@ from datetime import timedelta
 import pytest
 
 from mesh_itk3.lifecycle import ResponseState
-from mesh_itk3.ports import Entry, MailboxUnavailable, Tracking
+from mesh_itk3.ports import Entry, MailboxUnavailable, ResponseChanges, ResponseStep, Tracking
 from mesh_itk3.simulator.messages import a_message
 from mesh_itk3.stages.correlate import correlate
 from mesh_itk3.stages.dispatch import dispatch
@@ -181,6 +181,75 @@ def test_what_is_raised_and_seen_and_then_given_up_by_mesh_stands_again(tmp_path
     track(daemon.world, daemon.mailbox)
     assert set(states(daemon, message).values()) == {UNDELIVERED}
     assert len(daemon.ledger.unseen().responses) == 2
+
+
+# ---------------------------------------------------------------------------------------------- a clock that was ahead
+
+
+@pytest.fixture
+def sent_ahead(tmp_path, hospital):
+    """Both responses went out while the clock was a year ahead, which has been set right since; and their message."""
+    daemon, message = having_sent(tmp_path, hospital)
+    steps = [
+        ResponseStep(each.local_id, SENT, SENT, None, ResponseChanges(sent_at=daemon.clock.now() + timedelta(days=365)))
+        for each in daemon.responses(message).values()
+    ]
+    daemon.ledger.apply_responses(steps)
+    return daemon, message
+
+
+def test_a_response_sent_by_a_clock_that_was_ahead_is_asked_about_all_the_same(sent_ahead, hospital):
+    daemon, message = sent_ahead
+    for sent in list(hospital._inbox):
+        hospital.acknowledge(sent)
+    raise_overdue(daemon.world)
+    daemon.clock.advance(hours=2)
+    assert track(daemon.world, daemon.mailbox) == 2
+    assert set(states(daemon, message).values()) == {DELIVERED}
+
+
+def test_a_response_sent_by_a_clock_that_was_ahead_is_raised_five_days_after_that_was_noticed_and_not_before(sent_ahead):
+    daemon, message = sent_ahead
+    noticed = daemon.clock.now()
+    assert raise_overdue(daemon.world) == 0
+    assert {each.sent_at for each in daemon.responses(message).values()} == {noticed}
+    daemon.clock.advance(days=5)
+    assert raise_overdue(daemon.world) == 0
+    daemon.clock.advance(hours=2)
+    assert [raise_overdue(daemon.world) for _ in range(2)] == [2, 0]
+    timeline = [entry.outcome for entry in daemon.ledger.timeline(daemon.record(message).key)]
+    assert timeline[-4:] == ["time_corrected"] * 2 + ["overdue"] * 2
+
+
+def test_a_response_asked_about_by_a_clock_that_was_ahead_is_asked_about_again(tmp_path, hospital):
+    daemon, message = having_sent(tmp_path, hospital)
+    began = daemon.clock.now()
+    daemon.clock.advance(days=20)
+    track(daemon.world, daemon.mailbox)
+    daemon.clock.at = began + timedelta(hours=2)
+    for sent in list(hospital._inbox):
+        hospital.acknowledge(sent)
+    raise_overdue(daemon.world)
+    assert track(daemon.world, daemon.mailbox) == 2
+    assert set(states(daemon, message).values()) == {DELIVERED}
+    assert {each.sent_at for each in daemon.responses(message).values()} == {began}
+
+
+def test_what_is_raised_already_is_not_raised_again_because_a_clock_was_ahead(tmp_path, hospital):
+    daemon, message = having_sent(tmp_path, hospital)
+    daemon.clock.advance(days=6)
+    raise_overdue(daemon.world)
+    right = daemon.clock.now()
+    daemon.clock.advance(days=300)
+    steps = [
+        ResponseStep(each.local_id, SENT, SENT, None, ResponseChanges(tracked_at=daemon.clock.now()))
+        for each in daemon.responses(message).values()
+    ]
+    daemon.ledger.apply_responses(steps)
+    daemon.clock.at = right
+    assert [raise_overdue(daemon.world) for _ in range(3)] == [0, 0, 0]
+    assert len(daemon.said("response.overdue")) == 2
+    assert track(daemon.world, daemon.mailbox) == 2
 
 
 # ---------------------------------------------------------------------------------------------- lost, and why

@@ -36,8 +36,8 @@ class Arrivals(Protocol):
         """
 
     def record_received(self, received: Received, entry: Entry, *, state: State = State.RECEIVED) -> None:
-        """A new row, with the entry's reason. An existing row in state FOREIGN is taken over (its handler has been installed since); any other
-        existing row raises LedgerConflict. Raises LeaseLost, StepRefused.
+        """A new row, with the entry's reason. An existing row in state FOREIGN is taken over (its handler has been installed
+        since); any other existing row raises LedgerConflict. Raises LeaseLost, StepRefused.
         """
 
     def record_all_received(self, received: Sequence[tuple[Received, Entry]]) -> None:

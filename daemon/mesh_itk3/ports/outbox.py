@@ -120,8 +120,12 @@ class Outbox(Protocol):
         one that is written later.
         """
 
-    def overdue_responses(self, mailbox_ids: Sequence[str], sent_before: datetime, limit: int) -> list[ResponseRecord]:
-        """Responses in state SENT that went out before this time and have not been raised yet. `body` is empty."""
+    def overdue_responses(
+        self, mailbox_ids: Sequence[str], sent_before: datetime, limit: int, *, noted_after: datetime | None = None
+    ) -> list[ResponseRecord]:
+        """Responses in state SENT that went out before this time and have not been raised yet. With `noted_after` also those,
+        raised or not, that were sent or last asked about at a time after it. `body` is empty.
+        """
 
     def response_by(
         self, *, mesh_message_id: str | None = None, local_id: str | None = None, message_header_id: str | None = None

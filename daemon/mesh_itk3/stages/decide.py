@@ -17,6 +17,7 @@ from mesh_itk3.itk3.response_codes import BusinessCode
 from mesh_itk3.lifecycle import Move, State, state_after
 from mesh_itk3.ports import Changes, Entry, MessageRecord, Step
 from mesh_itk3.reasons import Reason
+from mesh_itk3.retry import is_noted_ahead
 from mesh_itk3.stages.attempt import Outcome, commit, ids
 from mesh_itk3.stages.world import World
 
@@ -45,7 +46,7 @@ def decision(record: MessageRecord, code: BusinessCode, who: str, now: datetime)
 
 
 def watch_decisions(world: World) -> int:
-    """Says what is due about the decisions that wait, and makes those that the configuration makes; how many of both.
+    """Says what is due about the decisions that wait, and makes those that the configuration makes; how many it has moved.
     Safe to call at any time and as often as one likes.
     """
     now = world.clock.now()
@@ -56,8 +57,11 @@ def watch_decisions(world: World) -> int:
 
 def _all_due(world: World, now: datetime) -> Iterator[Outcome[Step]]:
     for record in world.ledger.waiting([State.AWAITING_DECISION], world.mailbox_ids):
+        if changes := _corrected_times(record, now):
+            yield _time_corrected(record, changes, now)
+            continue
         code = _configured_code(world, record)
-        since = record.deferred_at or record.received_at
+        since = _waiting_since(record)
         match due(world.deadlines, since=since, said_at=record.reminded_at, now=now, may_decide=code is not None):
             case Due.REMIND:
                 yield _said(world, record, events.DECISION_REMINDER, "reminded", now)
@@ -65,6 +69,27 @@ def _all_due(world: World, now: datetime) -> Iterator[Outcome[Step]]:
                 yield _said(world, record, events.DECISION_OVERDUE, "overdue", now)
             case Due.DECIDE if code is not None:
                 yield _decided(record, code, now)
+
+
+def _waiting_since(record: MessageRecord) -> datetime:
+    return record.deferred_at or record.received_at
+
+
+def _corrected_times(record: MessageRecord, now: datetime) -> Changes:
+    """Noted by a clock that was ahead, nothing would be said until that time comes. It counts as waiting since now, and as not
+    spoken of yet; so that nothing is decided early either.
+    """
+    changes = Changes()
+    if is_noted_ahead(_waiting_since(record), now):
+        changes["deferred_at"] = now
+    if is_noted_ahead(record.reminded_at, now):
+        changes["reminded_at"] = None
+    return changes
+
+
+def _time_corrected(record: MessageRecord, changes: Changes, now: datetime) -> Outcome[Step]:
+    entry = Entry(at=now, stage=STAGE, outcome="time_corrected", reason=record.reason)
+    return Outcome(Step(record.key, record.state, state_after(record.state, Move.REMIND), entry, changes))
 
 
 def _configured_code(world: World, record: MessageRecord) -> BusinessCode | None:
@@ -84,7 +109,7 @@ def _said(world: World, record: MessageRecord, event: Event, outcome: str, now: 
         entry=Entry(at=now, stage=STAGE, outcome=outcome, reason=record.reason),
         changes=Changes(reminded_at=now),
     )
-    left = world.deadlines.ends_at(record.deferred_at or record.received_at) - now
+    left = world.deadlines.ends_at(_waiting_since(record)) - now
     said = {**_named(record), "reason": record.reason, "hours_left": round(left.total_seconds() / 3600, 1)}
     return Outcome(step, ((event, said),))
 

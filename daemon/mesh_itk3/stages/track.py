@@ -9,6 +9,7 @@ from mesh_itk3 import events
 from mesh_itk3.lifecycle import ResponseState
 from mesh_itk3.ports import Entry, Mailbox, MailboxUnavailable, ResponseChanges, ResponseRecord, ResponseStep, Tracking
 from mesh_itk3.reasons import Reason
+from mesh_itk3.retry import is_noted_ahead, latest_noted_at
 from mesh_itk3.stages.attempt import Outcome, Said, commit, mesh_code, response_ids
 from mesh_itk3.stages.world import World
 
@@ -103,12 +104,32 @@ def undelivered(record: ResponseRecord, now: datetime, stage: str, status_code: 
 
 def raise_overdue(world: World, *, limit: int = 200) -> int:
     """Raises, once each, the responses that MESH has taken and of which it has said nothing since; how many. Asks nobody:
-    it works while MESH cannot be reached, too.
+    it works while MESH cannot be reached, too. Corrects times that have yet to come first, for `track` as well.
     """
     now = world.clock.now()
-    records = world.ledger.overdue_responses(world.mailbox_ids, now - OVERDUE_AFTER, limit)
-    commit(world.ledger.apply_responses, [_overdue(record, now) for record in records])
-    return len(records)
+    before, noted_after = now - OVERDUE_AFTER, latest_noted_at(now)
+    records = world.ledger.overdue_responses(world.mailbox_ids, before, limit, noted_after=noted_after)
+    overdue = [_overdue(record, now) for record in records if not _is_ahead(record, now)]
+    corrected = [_time_corrected(record, now) for record in records if _is_ahead(record, now)]
+    commit(world.ledger.apply_responses, [*corrected, *overdue])
+    return len(overdue)
+
+
+def _is_ahead(record: ResponseRecord, now: datetime) -> bool:
+    return is_noted_ahead(record.sent_at, now) or is_noted_ahead(record.tracked_at, now)
+
+
+def _time_corrected(record: ResponseRecord, now: datetime) -> Outcome[ResponseStep]:
+    """Noted by a clock that was ahead: it would not be asked about, nor missed, until that time comes. It counts as sent now,
+    and as not asked about yet.
+    """
+    changes = ResponseChanges()
+    if is_noted_ahead(record.sent_at, now):
+        changes["sent_at"] = now
+    if is_noted_ahead(record.tracked_at, now):
+        changes["tracked_at"] = None
+    entry = Entry(at=now, stage=STAGE, outcome="time_corrected", response_code=record.response_code)
+    return Outcome(ResponseStep(record.local_id, record.state, ResponseState.SENT, entry, changes))
 
 
 def _overdue(record: ResponseRecord, now: datetime) -> Outcome[ResponseStep]:

@@ -31,10 +31,13 @@ def outstanding_responses(connection: Connection, mailbox_ids: Sequence[str]) ->
 
 
 def overdue_responses(
-    connection: Connection, mailbox_ids: Sequence[str], sent_before: datetime, limit: int
+    connection: Connection, mailbox_ids: Sequence[str], sent_before: datetime, limit: int, noted_after: datetime | None
 ) -> list[ResponseRecord]:
-    is_overdue = and_(text(SENT), response.c.sent_at < sent_before, response.c.raised_at.is_(None))
-    query = select(response).where(is_overdue, _is_of(response, mailbox_ids)).order_by(response.c.sent_at).limit(limit)
+    is_meant = and_(response.c.sent_at < sent_before, response.c.raised_at.is_(None))
+    if noted_after is not None:
+        is_meant = or_(is_meant, response.c.sent_at > noted_after, response.c.tracked_at > noted_after)
+    query = select(response).where(text(SENT), is_meant, _is_of(response, mailbox_ids))
+    query = query.order_by(response.c.sent_at).limit(limit)
     return [rows.response_record(row) for row in connection.execute(query)]
 
 

@@ -193,9 +193,11 @@ class SqlLedger:
         of_file = queries.mailboxes(connection) if self._database.is_sqlite else ()
         return {*mailbox_ids, *of_file}
 
-    def overdue_responses(self, mailbox_ids: Sequence[str], sent_before: datetime, limit: int) -> list[ResponseRecord]:
+    def overdue_responses(
+        self, mailbox_ids: Sequence[str], sent_before: datetime, limit: int, *, noted_after: datetime | None = None
+    ) -> list[ResponseRecord]:
         with self._database.reading() as connection:
-            return duties.overdue_responses(connection, mailbox_ids, sent_before, limit)
+            return duties.overdue_responses(connection, mailbox_ids, sent_before, limit, noted_after)
 
     def response_by(
         self, *, mesh_message_id: str | None = None, local_id: str | None = None, message_header_id: str | None = None
