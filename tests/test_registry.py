@@ -354,6 +354,41 @@ def test_output_that_is_not_given_is_below_the_state_directory(install):
     assert registry.by_name("theirs").handler.settings.output == "/var/lib/mesh-itk3/letters"
 
 
+ANY_PLACE = "import pathlib"
+
+
+def placed(said):
+    """Settings with two directories of names of their own, and what they say of them."""
+    return f"""letters: pathlib.Path = pathlib.Path("/srv/letters")
+        scans: pathlib.Path = pathlib.Path("/srv/scans")
+        @property
+        def letter_directories(self):
+            return {said}"""
+
+
+def test_the_directories_for_letters_are_those_that_a_handlers_settings_name_whatever_their_keys(install):
+    theirs = install(before=ANY_PLACE, settings=placed("(self.letters, self.scans)"))
+    another = install(name="another", distribution="another", workflows={MH: f"{MH}_ACK"}, settings="output: str")
+
+    registry = load(theirs, another, tables={"theirs": {"scans": "/var/lib/mesh-itk3/letters"}})
+
+    assert registry.outputs == {STATE / "letters": ("another", "theirs"), Path("/srv/letters"): ("theirs",)}
+
+
+def test_a_handler_that_names_no_directory_has_none(install):
+    assert load(install()).outputs == {}
+
+
+@pytest.mark.parametrize("said", ["1 / 0", "None", "(1,)", "'/srv/letters'"])
+def test_a_handler_that_cannot_say_where_it_files_does_not_work_and_stops_nobody(install, said):
+    another = install(name="another", distribution="another", workflows={MH: f"{MH}_ACK"}, settings="output: str")
+
+    registry = load(install(before=ANY_PLACE, settings=placed(said)), another)
+
+    assert "cannot be started" in registry.unavailable(IP)
+    assert registry.outputs == {STATE / "letters": ("another",)}
+
+
 def test_wrong_table_of_a_handler_is_one_line_without_its_value(install):
     tables = {"theirs": {"number": "hunter2", "tokken": "hunter2"}}
 

@@ -236,6 +236,15 @@ class HandlerSettings(BaseModel):
     enabled: bool = True
     """False: its messages stay in MESH."""
 
+    @property
+    def letter_directories(self) -> tuple[Path, ...]:
+        """Every directory that the handler gives to `context.files.file`, as configured: `check`, `status` and `mark-output`
+        look at them. What the settings call `output`; override it where they have another key, or several. What this raises
+        says that the handler cannot work.
+        """
+        output = getattr(self, "output", None)
+        return () if output is None else (Path(output),)
+
 
 class Handler(ABC):
     """Base class of every handler. One instance serves one daemon; hooks may be called from several threads."""

@@ -39,6 +39,8 @@ class Loaded:
     declaration: Declaration
     distribution: str
     version: str
+    outputs: tuple[Path, ...] = ()
+    """The directories that it files letters in."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,14 +88,11 @@ class Registry:
 
     @property
     def outputs(self) -> dict[Path, tuple[str, ...]]:
-        """The directories that working handlers file letters in, with these handlers' names: as far as their settings call it
-        `output`.
-        """
+        """The directories that working handlers file letters in, as far as their settings name them; and whose each is."""
         found: dict[Path, tuple[str, ...]] = {}
         for one in self.all:
-            output = getattr(one.loaded.handler.settings, "output", None) if one.loaded else None
-            if isinstance(output, str | Path):
-                found[Path(output)] = (*found.get(Path(output), ()), one.name)
+            for output in dict.fromkeys(one.loaded.outputs if one.loaded else ()):
+                found[output] = (*found.get(output, ()), one.name)
         return found
 
     @property
@@ -287,14 +286,22 @@ def _find(
     if not is_enabled:
         return make(declaration=declaration, loaded=None)
     try:
-        handler = handler_class(make_settings(handler_class, point.name, table))
+        settings = make_settings(handler_class, point.name, table)
+        handler, outputs = handler_class(settings), _outputs(settings)
     except ConfigInvalid:
         raise
     except _NotConfigured as error:
         return make(declaration=declaration, loaded=None, problem=str(error))
     except (Exception, SystemExit) as error:  # noqa: BLE001 - foreign code: whatever it raises says that it cannot work
         return make(declaration=declaration, loaded=None, problem=_cause("cannot be started", error))
-    return make(declaration=declaration, loaded=Loaded(point.name, handler, declaration, distribution, version))
+    return make(declaration=declaration, loaded=Loaded(point.name, handler, declaration, distribution, version, outputs))
+
+
+def _outputs(settings: HandlerSettings) -> tuple[Path, ...]:
+    directories = settings.letter_directories
+    if not (isinstance(directories, tuple) and all(isinstance(each, Path) for each in directories)):
+        raise TypeError("a handler's letter_directories are no tuple of paths")
+    return directories
 
 
 def _is_enabled(name: str, table: Mapping[str, Any] | None, line: Line) -> bool:

@@ -25,7 +25,7 @@ class LetterPlace:
 
 
 def letter_places(settings: Settings, registry: Registry) -> Iterator[LetterPlace]:
-    """Each directory once. Third-party handlers may have others, which only the log names."""
+    """Each directory once. One that a handler's settings do not name is looked at only when it files there."""
     marks = OutputMarks(settings.payloads.directory)
     for output, handlers in registry.outputs.items():
         try:
