@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import secrets
 import socket
 import threading
 from collections.abc import Callable, Collection
@@ -56,9 +57,14 @@ def build_mailbox(settings: Settings, mailbox_id: str) -> MeshMailbox:
     )
 
 
+_DRAWN: Final = secrets.token_hex(4)
+
+
 def owner_name() -> str:
-    """Who holds a lease, for a person: this process on this machine."""
-    return f"{socket.gethostname()}:{os.getpid()}"
+    """Who holds a lease: this process on this machine, for a person; and for other daemons this process alone, for two
+    containers may have one name and both be process 1.
+    """
+    return f"{socket.gethostname()}:{os.getpid()}:{_DRAWN}"
 
 
 def compose(settings: Settings, registry: Registry, *, clock: Clock, stopping: threading.Event) -> Daemon:

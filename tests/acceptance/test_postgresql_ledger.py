@@ -7,6 +7,7 @@ import signal
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
@@ -17,6 +18,8 @@ from support.practice import COMMAND, Practice, a_hospital, codes
 from support.sandbox import PRACTICE
 
 pytestmark = [pytest.mark.sandbox, pytest.mark.postgres]
+
+UNCLOSABLE = Path(__file__).parents[1] / "service" / "unclosable.py"
 
 
 @pytest.fixture
@@ -50,6 +53,22 @@ def test_a_second_daemon_is_refused_while_the_first_holds_the_mailbox(practice):
             first.wait(DEADLINE_S)
     assert "Traceback" not in refused.stderr
     practice.once()
+
+
+def test_a_reload_takes_over_the_lease_that_the_old_daemon_of_this_process_could_not_give_up(practice):
+    with practice.running(by=UNCLOSABLE) as daemon:
+        eventually(lambda: practice.logged("service.started"))
+        daemon.send_signal(signal.SIGHUP)
+        eventually(lambda: practice.logged("config.reloaded") or daemon.poll() is not None)
+        with a_hospital(practice.url) as hospital:
+            sent = hospital.send(a_message("ITK003D"), to=PRACTICE, workflow_id="TOC_FHIR_IP_DISCH")
+            eventually(lambda: hospital.read_inbox() is not None and codes(hospital.responses_to(sent)) == ("20013", "30001"))
+        refused = practice.command("run", "--once", expect=75)
+        assert "is collected by" in refused.stderr
+        daemon.send_signal(signal.SIGTERM)
+        assert daemon.wait(20) == 0
+    assert practice.logged("lease.lost") == []
+    assert len(practice.letters()) == 1
 
 
 def test_a_daemon_that_slept_while_another_took_over_wakes_commits_nothing_and_ends_with_75(practice, new_postgresql):

@@ -213,6 +213,32 @@ def test_one_that_lost_its_lease_does_not_give_back_what_the_other_has_claimed(d
     assert claim(second) == []
 
 
+def test_a_process_takes_over_at_once_what_its_own_predecessor_could_not_give_up(daemons, new_postgresql):
+    """A reload: the old daemon of this process is closed, and its lease could not be released."""
+    old, another = daemons
+    old.hold([HERE, THERE], NOW)
+    record(old, 1)
+    assert [found.key for found in WRITES["claim"](old)] == [key(1)]
+    tokens = dict(old._collectors._tokens)
+    helper = open_held_ledger(new_postgresql, old.held())
+    new = open_ledger(new_postgresql, owner="first:1")
+
+    new.hold([HERE, THERE], later(seconds=1))
+
+    assert all(new._collectors._tokens[mailbox_id] > token for mailbox_id, token in tokens.items())
+    for fenced in (old, helper):
+        with pytest.raises(LeaseLost):
+            fenced.apply([a_step(1)])
+    with pytest.raises(HeldByAnother):
+        old.hold([HERE, THERE], later(seconds=2))
+    old.release()
+    with pytest.raises(HeldByAnother, match="first:1"):
+        another.hold([HERE], later(seconds=3))
+    assert len(new.recover([HERE, THERE], later(seconds=4))) == 1
+    for each in (helper, new):
+        each.close()
+
+
 def test_the_duration_of_a_lease_can_be_set(new_postgresql, daemons):
     first, second = daemons
     short = open_ledger(new_postgresql, owner="short:3", lease=timedelta(seconds=5))

@@ -1,4 +1,4 @@
-"""`mesh-itk3 run` whose connections to MESH cannot be closed: `python unclosable.py CONFIG`."""
+"""`mesh-itk3 run` whose connections to MESH cannot be closed, nor its leases given up: `python unclosable.py CONFIG`."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 from mesh_itk3 import service
 from mesh_itk3.daemon import Daemon
-from mesh_itk3.ports import Mailbox
+from mesh_itk3.ports import Ledger, LedgerUnavailable, Mailbox
 
 
 class Unclosable:
@@ -24,7 +24,25 @@ class Unclosable:
         raise OSError("this connection stays")
 
 
+class Unreleasable:
+    """A ledger that keeps its leases, and does all else."""
+
+    def __init__(self, ledger: Ledger) -> None:
+        self._ledger = ledger
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._ledger, name)
+
+    def release(self) -> None:
+        raise LedgerUnavailable("these leases stay")
+
+    def close(self) -> None:
+        raise LedgerUnavailable("this connection stays")
+
+
 def built(daemon: Daemon) -> Daemon:
+    if daemon.settings.ledger.sqlite_file is None:
+        daemon.ledger = Unreleasable(daemon.ledger)
     daemon.mailboxes = {mailbox_id: Unclosable(mailbox) for mailbox_id, mailbox in daemon.mailboxes.items()}
     return daemon
 

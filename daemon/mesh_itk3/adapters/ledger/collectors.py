@@ -193,7 +193,7 @@ class Leases:
     def __init__(
         self, database: Database, *, owner: str, duration: timedelta = LEASE, tokens: Mapping[str, int] | None = None
     ) -> None:
-        """`tokens`: those that this owner has already."""
+        """`owner` is no other process's, ever: what it left is taken over at once. `tokens`: those that it has already."""
         self._database = database
         self._owner = owner
         self._duration = duration
@@ -261,7 +261,9 @@ class Leases:
         return token
 
     def _take(self, connection: Connection, mailbox_id: str, now: datetime) -> int:
-        """The token. Takes what is free or has expired, else raises HeldByAnother."""
+        """The token. Takes what is free, has expired, or was left by another daemon of this very process, which a reload has
+        closed; the new token keeps that one from committing anything. Else raises HeldByAnother.
+        """
         # Imported here: it takes every command on a SQLite ledger a twentieth of its time.
         from sqlalchemy.dialects import postgresql
 
@@ -270,7 +272,7 @@ class Leases:
         take = new.on_conflict_do_update(
             index_elements=["mailbox_id"],
             set_={"owner": self._owner, "token": lease.c.token + 1, "expires_at": expires_at},
-            where=or_(lease.c.owner.is_(None), lease.c.expires_at <= now),
+            where=or_(lease.c.owner.is_(None), lease.c.owner == self._owner, lease.c.expires_at <= now),
         ).returning(lease.c.token)
         token = connection.execute(take).scalar()
         if token is None:
