@@ -188,14 +188,16 @@ class Service:
         return self._exit_code()
 
     def _look_at_clock(self, scheduler: BackgroundScheduler) -> None:
-        """What was to happen at a time of the old clock would happen so much later, in years perhaps, and nobody would know."""
+        """What was to happen at a time of the old clock would happen so much later, in years perhaps, and nobody would know. It
+        happens so much earlier by the clock; not at once, for a handler that asked for a day has not had it.
+        """
         by = self.set_back.by(self.clock.now(), self.clock.monotonic())
         if by is None:
             return
         events.emit(events.CLOCK_SET_BACK, seconds=round(by.total_seconds()))
         move_back(scheduler, by)
         try:
-            self.daemon.ledger.make_all_due(self.daemon.mailbox_ids)
+            self.daemon.ledger.move_back(self.daemon.mailbox_ids, by)
         except (LedgerUnavailable, LeaseLost) as error:
             events.emit(events.LEDGER_FAILED, stage="clock", **events.where(error))
 

@@ -2,6 +2,7 @@
 
 import sqlite3
 from contextlib import closing, contextmanager
+from datetime import timedelta
 
 import pytest
 import sqlalchemy as sa
@@ -134,6 +135,7 @@ PATH = {
     "answers_to": lambda ledger: ledger.answers_to(["business-1"]),
     "has_work": lambda ledger: ledger.has_work([HERE]),
     "make_all_due": lambda ledger: ledger.make_all_due([HERE]),
+    "move_back": lambda ledger: ledger.move_back([HERE], timedelta(hours=1)),
 }
 
 

@@ -155,6 +155,7 @@ WRITES = {
     ),
     "record_mailbox_state": lambda ledger: ledger.record_mailbox_state(MailboxState(HERE)),
     "make_all_due": lambda ledger: ledger.make_all_due([HERE]),
+    "move_back": lambda ledger: ledger.move_back([HERE], timedelta(hours=1)),
 }
 
 

@@ -1,5 +1,7 @@
 """The ledger's contract on both engines: what people and tools ask."""
 
+from datetime import timedelta
+
 import pytest
 
 from mesh_itk3.lifecycle import ResponseState, State
@@ -124,6 +126,23 @@ def test_make_all_due_forgets_waiting_times_here_only(ledger):
     assert claimed(ledger, state=State.ACCEPTED, mailbox_ids=(HERE, THERE)) == [key(1)]
     assert [each.attempts for each in ledger.claim_responses(HERE, NOW, 10)] == [4]
     assert ledger.claim_responses(THERE, NOW, 10) == []
+
+
+def test_move_back_makes_every_wait_here_end_so_much_earlier(ledger):
+    for mailbox_id, number in ((HERE, 1), (HERE, 2), (THERE, 3)):
+        record(ledger, number, mailbox_id=mailbox_id)
+        due_at = None if number == 2 else later(days=1)
+        ledger.apply([a_step(number, mailbox_id=mailbox_id, responses=[a_response(number)], due_at=due_at)])
+        owed = ResponseState.OWED
+        ledger.apply_responses([ResponseStep(f"infrastructure-{number}", owed, owed, None, {"due_at": due_at})])
+
+    ledger.move_back([HERE], timedelta(hours=5))
+    ledger.move_back([], timedelta(hours=5))
+
+    due = {record.key: (record.due_at, responses[0].due_at) for record, responses in ledger.messages()}
+    assert due[key(1)] == (later(hours=19), later(hours=19))
+    assert due[key(2)] == (None, None)
+    assert due[key(3, THERE)] == (later(days=1), later(days=1))
 
 
 def test_what_was_written_is_there_for_the_next_process(ledger, open_another):

@@ -47,6 +47,7 @@ QUESTIONS = {
     "parked": lambda ledger: list(ledger.messages(states=[State.PARKED], limit=20)),
     "recover": lambda ledger: ledger.recover(HERE, NOW),
     "make all due": lambda ledger: ledger.make_all_due(HERE),
+    "move back": lambda ledger: ledger.move_back(HERE, timedelta(hours=1)),
     "prune payloads": lambda ledger: ledger.let_go_of_payloads(State.COMPLETED, NOW, HERE, 20, an_entry()),
     "prune response bytes": lambda ledger: ledger.prune_response_bytes(NOW, HERE, 20, NOW),
     "prune events": lambda ledger: ledger.prune_events(NOW, HERE, 0, 20, NOW),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Protocol
 
 from mesh_itk3.ports.messages import Entry, MessageKey
@@ -32,6 +32,11 @@ class OperatorActs(Protocol):
 
     def make_all_due(self, mailbox_ids: Sequence[str]) -> None:
         """Forgets the waiting times of messages and responses: what `--once` begins with (design rule 9)."""
+
+    def move_back(self, mailbox_ids: Sequence[str], by: timedelta) -> None:
+        """Every message and response that waits is due so much earlier: the clock has been set back by that. What was put off
+        before the clock went ahead comes early by as much, for nobody knows it from the rest.
+        """
 
     def mark_restored(self, mailbox_ids: Sequence[str], now: datetime) -> int:
         """After a restore, before letters are taken up: what is owed may have been sent since the backup, and what comes next

@@ -328,6 +328,10 @@ class SqlLedger:
         with self._writing(mailbox_ids) as connection:
             queries.make_all_due(connection, mailbox_ids)
 
+    def move_back(self, mailbox_ids: Sequence[str], by: timedelta) -> None:
+        with self._writing(mailbox_ids) as connection:
+            queries.move_back(connection, mailbox_ids, by)
+
     def close(self) -> None:
         """Releases what is held, if that can still be done, and closes every connection."""
         try:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import timedelta
 from typing import Final
 
-from sqlalchemy import Connection, exists, func, or_, select, text, union_all, update
+from sqlalchemy import ColumnElement, Connection, Table, bindparam, exists, func, or_, select, text, union_all, update
 
 from mesh_itk3.adapters.ledger import rows
 from mesh_itk3.adapters.ledger.messages import is_this_message, this_message
@@ -128,6 +129,19 @@ def make_all_due(connection: Connection, mailbox_ids: Sequence[str]) -> None:
     waiting = message.c.mailbox_id.in_(mailbox_ids) & message.c.state.in_(_UNFINISHED)
     connection.execute(update(message).where(waiting, text(WAITING)).values(due_at=None))
     connection.execute(update(response).where(response.c.mailbox_id.in_(mailbox_ids), text(OWED)).values(due_at=None))
+
+
+def move_back(connection: Connection, mailbox_ids: Sequence[str], by: timedelta) -> None:
+    _move_back(connection, message, message.c.mailbox_id.in_(mailbox_ids) & text(WAITING), by)
+    _move_back(connection, response, response.c.mailbox_id.in_(mailbox_ids) & text(OWED) & response.c.due_at.is_not(None), by)
+
+
+def _move_back(connection: Connection, table: Table, is_waiting: ColumnElement[bool], by: timedelta) -> None:
+    # Reckoned here: SQLite holds times as text, and its own arithmetic loses the microseconds.
+    waiting = connection.execute(select(table.c.sequence, table.c.due_at).where(is_waiting).with_for_update()).all()
+    if waiting:
+        moved = update(table).where(table.c.sequence == bindparam("b_sequence")).values(due_at=bindparam("b_due_at"))
+        connection.execute(moved, [{"b_sequence": row.sequence, "b_due_at": row.due_at - by} for row in waiting])
 
 
 def unnamed_payloads(connection: Connection, names: Sequence[str]) -> list[str]:
