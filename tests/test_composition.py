@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from datetime import timedelta
 from itertools import pairwise
 
@@ -127,6 +129,18 @@ def test_what_cannot_be_closed_keeps_nothing_else_open(daemon, tmp_path):
     assert well.is_closed
     FileLock(tmp_path / "state" / "ledger.db").hold((), daemon.clock.now())
     assert [(line["event"], line["stage"], line["error_type"]) for line in events] == [("stage.broken", "close", "OSError")]
+
+
+def test_a_holder_of_leases_has_the_name_of_no_other_process_even_where_both_have_one_number():
+    """As in two containers of one name, in which each daemon is process 1."""
+    asked = "from mesh_itk3.composition import owner_name; assert owner_name() == owner_name(); print(owner_name())"
+    command = [sys.executable, "-c", asked]
+    names = [
+        subprocess.run(command, capture_output=True, text=True, timeout=60, check=True).stdout.split(":") for _ in range(2)
+    ]
+    first, second = ((host, drawn) for host, _pid, drawn in names)
+    assert first[0] == second[0]
+    assert first[1] != second[1]
 
 
 def test_a_restart_without_its_payload_directory_begins_no_new_one(daemon, tmp_path):
