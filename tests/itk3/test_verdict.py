@@ -331,12 +331,26 @@ def test_a_wrong_message_header_gets_20006_with_the_most_specific_issue_code(row
     assert verdict.where.endswith(where)
 
 
+KEYS = {
+    "bus_ack": "BusAckRequested",
+    "handling": "ITKMessageHandling",
+    "inf_ack": "InfAckRequested",
+    "local": "LocalExtension",
+    "message_definition": "MessageDefinition",
+    "priority": "Priority",
+    "recipient": "RecipientType",
+    "sender_reference": "SenderReference",
+}
+
+
 @pytest.mark.parametrize("row", HANDLING_ROWS)
 def test_a_wrong_handling_specification_gets_the_code_of_its_key(row):
     raw, codes = HANDLING_ROWS[row]
     assert codes_of(raw) == codes
-    assert verdict_on(raw, strictness=STRICT).rule == rule_of(row)
-    assert verdict_on(raw, strictness=STRICT).issue_code == "processing"
+    verdict = verdict_on(raw, strictness=STRICT)
+    assert (verdict.rule, verdict.issue_code) == (rule_of(row), "processing")
+    (key,) = (key for begin, key in KEYS.items() if row.startswith(begin))
+    assert verdict.where == f"Bundle.entry[0].resource.extension({key})"
 
 
 @pytest.mark.parametrize("row", PAYLOAD_ROWS)
