@@ -51,6 +51,7 @@ def test_a_conformant_message_is_accepted_without_a_warning(strictness):
     verdict = verdict_on(a_message(), strictness=strictness)
     assert (verdict.code, verdict.warnings, verdict.issue_code) == (InfrastructureCode.SUCCESS, (), "informational")
     assert verdict.is_positive
+    assert verdict.diagnostics == "accepted: Bundle"
 
 
 ALL = ("20006",) * 3
@@ -255,6 +256,9 @@ def naming_practice(ods_code: str) -> str:
     return document(composition(sections=GP_PRACTICE) + patient() + organisation("the-practice", ods_code))
 
 
+DATED_WITHOUT_ZONE = (
+    '<meta><lastUpdated value="2015-02-17T12:00:00"/></meta><identifier><value value="the-document"/></identifier>'
+)
 BROKEN_BASE64 = document(composition() + patient() + binary("b1", "JVBERi0xLjQ***"))
 PAYLOAD_ROWS = {
     "document_identifier_missing": (a_message(documents=document(identifier="")), ("20009", "20013", "20013"), "required"),
@@ -297,6 +301,11 @@ PAYLOAD_ROWS = {
     ),
     "date_without_zone": (
         a_message(documents=document(composition(date="2015-02-17T12:00:00") + patient())),
+        ("20009", "20013", "20013"),
+        "value",
+    ),
+    "date_without_zone (of the bundle)": (
+        a_message(documents=document(identifier=DATED_WITHOUT_ZONE)),
         ("20009", "20013", "20013"),
         "value",
     ),
@@ -471,6 +480,7 @@ def test_a_timestamp_is_a_fhir_instant(timestamp):
 def test_an_event_that_no_handler_takes_is_refused():
     verdict = verdict_on(a_message(), event_codes=frozenset({"ITK006D"}))
     assert (verdict.code.value, verdict.rule, verdict.issue_code) == ("20006", "event_not_taken", "code-invalid")
+    assert verdict.where == "Bundle.entry[0].resource.event.code"
     assert verdict_on(a_message(), event_codes=frozenset({"ITK003D"})).is_positive
 
 
@@ -586,6 +596,15 @@ def test_a_payload_that_is_no_document_needs_none():
     assert verdict_on(raw).code.value == "20009"
 
 
+@pytest.mark.parametrize("strictness", Strictness)
+def test_where_no_document_is_needed_nothing_is_asked_of_one(strictness):
+    """A handler that takes other payloads judges them itself, also a document that lies among them."""
+    practice = naming_practice("B82002")
+    dated = document(composition(date="2015-02-17T12:00:00", subject=None), full_url="urn:uuid:b", bundle_id="b")
+    verdict = verdict_on(a_message(documents=practice + dated), needs_document=False, strictness=strictness)
+    assert (verdict.code.value, verdict.warnings) == ("20013", ())
+
+
 # --------------------------------------------------------------------------------------------- order and content
 
 ORDER = {
@@ -682,6 +701,15 @@ def test_a_refusal_keeps_the_warnings_that_came_before_it():
     verdict = verdict_on(raw, strictness=Strictness.LENIENT)
     assert (verdict.code, verdict.where) == (InfrastructureCode.PAYLOAD_VALIDATION_FAILURE, "Bundle.entry")
     assert verdict.warnings == ("event_display",)
+
+
+def test_lenient_names_everything_that_it_lets_pass():
+    assert verdict_on(a_message(source="", timestamp=""), strictness=LENIENT).warnings == (
+        "timestamp_missing",
+        "timestamp_unreadable",
+        "source_missing",
+        "source_no_mailbox",
+    )
 
 
 def test_blanks_around_the_code_of_the_documents_type_are_a_deviation_where_they_stand():
