@@ -253,6 +253,20 @@ def test_the_verification_status_is_read_from_either_extension(url):
     assert read(identifier(NUMBER, "02", url)).verification_status == "02"
 
 
+def test_a_number_without_a_verification_status_is_read_without_one():
+    plain = f'<identifier><system value="https://fhir.nhs.uk/Id/nhs-number"/><value value="{NUMBER}"/></identifier>'
+    found = read(plain)
+    assert (found.nhs_number, found.nhs_number_valid, found.verification_status) == (NUMBER, True, None)
+    assert read(plain + identifier(NUMBER, "02")).verification_status == "02"
+
+
+def test_an_identifier_that_gives_no_number_is_none():
+    for empty in (identifier(""), identifier("  "), identifier("").replace('<value value=""/>', "")):
+        assert (read(empty).nhs_number, read(empty).nhs_number_valid) == (None, False)
+        assert read(empty + identifier(NUMBER)).nhs_number == NUMBER
+    assert match_patient(a_patient(), registered(nhs_number=None), TODAY).reason == "nhs_number_differs"
+
+
 def test_only_the_number_of_the_nhs_is_taken():
     found = read(identifier("123", system="https://fhir.nhs.uk/Id/local-patient-identifier") + identifier(NUMBER))
     assert found.nhs_number == NUMBER
