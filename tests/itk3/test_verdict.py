@@ -337,6 +337,7 @@ def test_a_wrong_message_header_gets_20006_with_the_most_specific_issue_code(row
     assert codes_of(raw) == codes
     verdict = verdict_on(raw, strictness=STRICT)
     assert (verdict.rule, verdict.issue_code) == (rule_of(row), issue_code)
+    assert verdict.where.startswith("Bundle")
     assert verdict.where.endswith(where)
 
 
@@ -369,6 +370,7 @@ def test_a_wrong_payload_gets_its_code(row):
     strict = verdict_on(raw, strictness=STRICT)
     if not strict.is_positive:
         assert (strict.rule, strict.issue_code) == (rule_of(row), issue_code)
+        assert strict.where.startswith("Bundle.entry")
 
 
 WAIVED = {
@@ -600,8 +602,9 @@ def test_a_payload_that_is_no_document_needs_none():
 def test_where_no_document_is_needed_nothing_is_asked_of_one(strictness):
     """A handler that takes other payloads judges them itself, also a document that lies among them."""
     practice = naming_practice("B82002")
-    dated = document(composition(date="2015-02-17T12:00:00", subject=None), full_url="urn:uuid:b", bundle_id="b")
-    verdict = verdict_on(a_message(documents=practice + dated), needs_document=False, strictness=strictness)
+    content = patient() + composition(date="2015-02-17T12:00:00", subject=None) + "<total value='2'/>"
+    wrong = document(content, full_url="urn:uuid:b", bundle_id="b", identifier="")
+    verdict = verdict_on(a_message(documents=practice + wrong), needs_document=False, strictness=strictness)
     assert (verdict.code.value, verdict.warnings) == ("20013", ())
 
 

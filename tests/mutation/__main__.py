@@ -25,7 +25,9 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 PLACE = ROOT / "build" / "mutation"
 PYTHON = PLACE / "venv" / "bin" / "python"
-AT_IMPORT = re.compile(r"(rules|message_definitions|response_codes)\.x__(row|negative|positive|closed)__")
+AT_IMPORT = re.compile(
+    r"(rules|message_definitions|response_codes)\.x__(row|negative|positive|closed)__|profile_checks\.x__(any_of|each)__"
+)
 """They build tables while the module is imported, that is before a mutant is planted: nothing could notice them. That the
 tables are the standard's is tested by tests/itk3/test_tables.py."""
 A_FEW = "mesh_itk3.lifecycle.*"
