@@ -71,9 +71,10 @@ def run(budget_s: float) -> None:
     """On one core, giving way to everything else."""
     ends_at = time.monotonic() + budget_s
     mutmut = [PYTHON, "-m", "mutmut", "run", "--max-children", "1"]
-    tests = tomllib.loads((PLACE / "pyproject.toml").read_text())["tool"]["mutmut"]["pytest_add_cli_args_test_selection"]
+    set_up = tomllib.loads((PLACE / "pyproject.toml").read_text())["tool"]["mutmut"]
+    tests = set_up["pytest_add_cli_args"] + set_up["pytest_add_cli_args_test_selection"]
     step([*mutmut, A_FEW], PLACE, ends_at)
-    step([PYTHON, "tests/mutation/in_one_process.py", "-q", "-p", "no:cacheprovider", *tests], PLACE / "mutants", ends_at)
+    step([PYTHON, "tests/mutation/in_one_process.py", *tests], PLACE / "mutants", ends_at)
     step(mutmut, PLACE, ends_at)
 
 

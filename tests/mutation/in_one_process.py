@@ -23,7 +23,7 @@ from typing import Any, Final
 import pytest
 
 PLANTED: Final = "MUTANT_UNDER_TEST"
-LONGEST_S: Final = 0.2
+LONGEST_S: Final = 0.05
 """Of processor time: a test that takes longer is left to mutmut."""
 ENDLESS_S: Final = 5.0
 KILLED: Final = 1
