@@ -74,16 +74,19 @@ def run(budget_s: float) -> None:
     set_up = tomllib.loads((PLACE / "pyproject.toml").read_text())["tool"]["mutmut"]
     tests = set_up["pytest_add_cli_args"] + set_up["pytest_add_cli_args_test_selection"]
     step([*mutmut, A_FEW], PLACE, ends_at)
-    step([PYTHON, "tests/mutation/in_one_process.py", *tests], PLACE / "mutants", ends_at)
+    step(
+        [PYTHON, "tests/mutation/in_one_process.py", *tests],
+        PLACE / "mutants",
+        ends_at,
+        PYTHONPATH=str(PLACE / "mutants" / "src"),
+    )
     step(mutmut, PLACE, ends_at)
 
 
-def step(command: list[str | Path], directory: Path, ends_at: float) -> None:
-    environment = {name: value for name, value in os.environ.items() if name != "ITK3_EXAMPLES"}
-    environment["PYTHONPATH"] = str(PLACE / "mutants" / "src")
-    working = subprocess.Popen(
-        ["nice", "-n", "19", *command], cwd=directory, env=environment, stdout=subprocess.DEVNULL, start_new_session=True
-    )
+def step(command: list[str | Path], directory: Path, ends_at: float, **more: str) -> None:
+    environment = {name: value for name, value in os.environ.items() if name != "ITK3_EXAMPLES"} | more
+    command = ["nice", "-n", "19", *command]
+    working = subprocess.Popen(command, cwd=directory, env=environment, stdout=subprocess.DEVNULL, start_new_session=True)
     try:
         working.wait(max(0.0, ends_at - time.monotonic()))
     except subprocess.TimeoutExpired:
