@@ -150,6 +150,12 @@ def test_what_others_bring_back_does_not_end_a_probe_that_is_asking():
     assert answered.admitting(TRACK, later) is None
 
 
+def test_of_several_that_failed_the_one_that_is_answered_asks_again_and_the_others_wait():
+    breaker = Breaker().failed(COLLECT, NOW, MAILBOX).failed(RESPOND, after(1), MAILBOX).succeeded(COLLECT, after(2))
+    assert breaker.failing == {RESPOND}
+    assert admitted(breaker, after(3)) == set(Errand) - {RESPOND}
+
+
 def test_many_that_failed_together_do_not_come_back_together():
     moments = {Breaker().failed(COLLECT, NOW, MAILBOX, jitter=jitter).until for jitter in (0.0, 0.4, 0.8)}
     assert moments == {after(15), after(16.5), after(18)}
