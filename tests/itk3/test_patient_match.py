@@ -183,6 +183,10 @@ def test_case_accents_hyphens_apostrophes_and_spaces_do_not_count(one, other):
     assert decide({"family_names": (one,)}, registered(family_name=other))[0] == "30001"
 
 
+def test_what_is_compared_of_a_name_is_its_letters():
+    assert fold_family_name("O'Brien-van der Ü") == "obrienvanderu"
+
+
 def test_any_of_the_names_in_use_may_agree():
     assert decide({"family_names": ("Jones", "Smith")}, registered())[0] == "30001"
 
