@@ -674,6 +674,39 @@ def test_the_refusal_of_a_handler_takes_only_issue_codes_that_its_code_allows():
     assert refuse(InfrastructureCode.UNSUPPORTED_ATTACHMENT, "x", None, "handler").issue_code == "security"
 
 
+FACTS = Facts(our_ods_codes=OURS, is_known_message=True, is_known_document=True)
+BROKEN = [
+    *((raw, FACTS) for raw, *_ in (*HEADER_ROWS.values(), *HANDLING_ROWS.values(), *PAYLOAD_ROWS.values())),
+    *((raw, Facts(**{"our_ods_codes": OURS, **facts})) for raw, facts, *_ in BY_CONFIGURATION.values()),
+    (a_message(receiver_ods_code="B82002"), FACTS),
+]
+
+
+def test_a_rule_names_an_issue_code_that_its_response_code_allows_or_leaves_it_to_the_usual_one():
+    """Another one would be replaced in silence, and the sender told less than the rule knows."""
+    met = set()
+    for raw, facts in BROKEN:
+        reading = read_message(raw, Caps())
+        for rule in RULES:
+            if found := rule.check(reading, facts):
+                assert found[1] in {"", *ELEMENTS[rule.code].issue_codes}, rule.name
+                met.add(rule.name)
+    assert met == {rule.name for rule in RULES} - {"event_not_taken"}
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [b"", b"<Bundle", b'<Bundle xmlns="http://hl7.org/fhir"/>', a_message(header=""), a_message(documents=document(patient()))],
+    ids=["nothing", "not well-formed", "empty bundle", "no MessageHeader", "no Composition"],
+)
+def test_every_rule_can_be_asked_of_whatever_could_be_read(raw):
+    lists = dict.fromkeys(("our_persons", "known_senders", "authorised_senders", "supported_attachments"), frozenset({"X"}))
+    reading = read_message(raw, Caps())
+    for facts in (Facts(our_ods_codes=OURS, **lists), Facts(our_ods_codes=OURS, needs_document=False, **lists)):
+        found = [rule.check(reading, facts) for rule in RULES]
+        assert all(place.startswith("Bundle") for place, _ in filter(None, found))
+
+
 def test_rule_names_are_unique_and_every_rule_has_a_source_and_a_negative_code():
     assert len({rule.name for rule in RULES}) == len(RULES)
     assert all(rule.source and not ELEMENTS[rule.code].is_positive for rule in RULES)
