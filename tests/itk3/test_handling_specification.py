@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from itk3.a_message import EXTENSION, RECIPIENT_TYPE, a_message, definition, flag, handling, recipient_type
@@ -15,8 +17,8 @@ def read(*, also: str = "", url: str = EXTENSION, **keys: str | None) -> Handlin
 
 
 def brief(content: object) -> str:
-    """The name of a row."""
-    return str(content)[:60]
+    """The name of a row: its words."""
+    return " ".join(re.findall(r"[A-Za-z0-9]+", str(content)))[:60] or "nothing"
 
 
 def text(value: str) -> str:

@@ -27,7 +27,8 @@ PLACE = ROOT / "build" / "mutation"
 PYTHON = PLACE / "venv" / "bin" / "python"
 A_FEW = "mesh_itk3.lifecycle.*"
 """mutmut plants all of them and learns which test meets which function before it tries these."""
-KILLED = frozenset({"killed", "timeout", "segfault"})
+KILLED = frozenset({"killed"})
+"""Not those that mutmut calls a timeout: so it also calls one whose tests could not be begun. They are listed to be looked at."""
 
 
 def main() -> int:
