@@ -28,7 +28,7 @@ PYTHON = PLACE / "venv" / "bin" / "python"
 A_FEW = "mesh_itk3.lifecycle.*"
 """mutmut plants all of them and learns which test meets which function before it tries these."""
 KILLED = frozenset({"killed"})
-"""Not those that mutmut calls a timeout: so it also calls one whose tests could not be begun. They are listed to be looked at."""
+"""Not what mutmut calls a timeout, for one whose tests could not be begun is called so too: it is listed, to be looked at."""
 
 
 def main() -> int:
