@@ -66,7 +66,7 @@ coverage: $(INSTALLED) ## Branch coverage of lifecycle, stages and ledger, which
 	@$(BIN)/python -m coverage combine --quiet
 	@$(BIN)/python -m coverage report --show-missing --skip-covered --fail-under 100 --include '$(COVERED)'
 
-mutation: $(INSTALLED) ## How many small changes to the pure rules the tests notice (12 minutes at most: BUDGET_S=720)
+mutation: $(INSTALLED) ## How many small changes to the pure rules the tests notice (half an hour at most: BUDGET_S=1800)
 	@$(BIN)/python tests/mutation/__main__.py
 
 bench: $(INSTALLED) ## Throughput, memory and parsing cost; prints figures, asserts nothing

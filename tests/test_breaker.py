@@ -126,6 +126,61 @@ def test_a_restart_remembers_how_often_it_failed_and_asks_soon():
     assert restored.succeeded(COLLECT, after(SPREAD_S)) == Breaker()
 
 
+def held_up_alone(breaker, at):
+    """What MESH is not asked now, when each of the others asks without any restriction."""
+    free = {errand for errand in Errand if (found := breaker.admitting(errand, at)) is not None and found.probe is None}
+    return set(Errand) - free
+
+
+def test_while_mesh_answers_others_they_ask_freely_and_all_at_once():
+    breaker = Breaker().failed(RESPOND, NOW, MAILBOX).admitting(COLLECT, after(20)).succeeded(COLLECT, after(20))
+    assert held_up_alone(breaker, after(20)) == {RESPOND}
+    again = breaker.admitting(RESPOND, after(20)).failed(RESPOND, after(20), MAILBOX)
+    assert held_up_alone(again, after(21)) == {RESPOND}
+    assert held_up_alone(again.failed(COLLECT, after(60), MAILBOX), after(61)) == set(Errand)
+
+
+def test_what_others_bring_back_does_not_end_a_probe_that_is_asking():
+    asking = Breaker().failed(COLLECT, NOW, MAILBOX).failed(TRACK, after(1), MAILBOX).admitting(COLLECT, after(20))
+    later = after(3600)
+    assert admitted(asking.failed(RESPOND, after(21), MAILBOX), later) == set()
+    assert asking.released(RESPOND) == asking
+    answered = asking.succeeded(RESPOND, after(21))
+    assert answered.probe is COLLECT
+    assert answered.admitting(TRACK, later) is None
+
+
+def test_of_several_that_failed_the_one_that_is_answered_asks_again_and_the_others_wait():
+    breaker = Breaker().failed(COLLECT, NOW, MAILBOX).failed(RESPOND, after(1), MAILBOX).succeeded(COLLECT, after(2))
+    assert breaker.failing == {RESPOND}
+    assert admitted(breaker, after(3)) == set(Errand) - {RESPOND}
+
+
+def test_many_that_failed_together_do_not_come_back_together():
+    moments = {Breaker().failed(COLLECT, NOW, MAILBOX, jitter=jitter).until for jitter in (0.0, 0.4, 0.8)}
+    assert moments == {after(15), after(16.5), after(18)}
+
+
+def test_a_failure_while_mesh_has_asked_for_peace_is_no_further_failure():
+    breaker = Breaker().failed(COLLECT, NOW, MAILBOX, retry_after_s=600)
+    assert breaker.until == after(600)
+    assert breaker.failed(RESPOND, after(100), MAILBOX).failures == 1
+
+
+def test_once_each_on_its_own_goes_on_to_the_end_and_counts_on():
+    breaker = Breaker().failed(COLLECT, NOW, MAILBOX).for_one_try()
+    assert breaker.failed(COLLECT, NOW, MAILBOX).failures == 2
+    well = breaker.failed(COLLECT, NOW, MAILBOX).succeeded(COLLECT, after(3))
+    assert (well.failures, well.failing) == (0, frozenset())
+    assert admitted(well.failed(TRACK, after(4), MAILBOX), after(5)) == set(Errand) - {TRACK}
+
+
+def test_what_a_restart_remembers_is_forgotten_too_when_it_has_nothing_to_ask():
+    restored = Breaker.restored(3, NOW, jitter=0.5)
+    assert restored.succeeded(RESPOND, NOW + FORGET_AFTER - timedelta(seconds=1)).failing == {COLLECT}
+    assert restored.succeeded(RESPOND, NOW + FORGET_AFTER) == Breaker()
+
+
 # ------------------------------------------------------------------------------------------------ whatever happens
 
 happenings = st.lists(

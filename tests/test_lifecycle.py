@@ -55,7 +55,7 @@ def test_a_way_back_leads_where_the_message_was_parked_and_nowhere_else(state, m
         assert state_back(state, move) is state
         check_transition(State.PARKED, state)
     else:
-        with pytest.raises(IllegalTransition):
+        with pytest.raises(IllegalTransition, match=f"{move} is not a move .* parked from {state}"):
             state_back(state, move)
 
 

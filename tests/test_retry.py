@@ -16,6 +16,7 @@ from mesh_itk3.retry import (
     MAILBOX,
     MAX_ATTEMPTS,
     MAX_INTERRUPTED,
+    Pace,
     Park,
     TryAgain,
     after_failed_attempt,
@@ -46,6 +47,10 @@ def test_the_first_retry_waits_two_seconds_and_the_second_longer():
     assert first == TryAgain(NOW + timedelta(seconds=ATTEMPTS.first_s))
     assert isinstance(second, TryAgain)
     assert second.at > NOW + timedelta(seconds=ATTEMPTS.first_s)
+
+
+def test_what_nobody_has_asked_for_makes_no_wait_longer():
+    assert Pace(first_s=0.25, factor=2.0, ceiling_s=900.0).delay_s(1) == 0.25
 
 
 @pytest.mark.parametrize(

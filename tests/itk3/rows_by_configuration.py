@@ -178,6 +178,7 @@ BY_CONFIGURATION: dict[str, tuple[bytes, dict[str, Any], tuple[str, str, str], s
         ("20004", "20013", "20013"),
         CONTENT_TYPE,
     ),
+    "attachment_content_differs (a text)": (attached(b"Dear colleague"), {}, ("20004", "20013", "20013"), CONTENT_TYPE),
     "attachment_content_differs (no type)": (attached(PDF, ""), APPROVED, ("20004", "20013", "20013"), CONTENT_TYPE),
 }
 

@@ -183,6 +183,10 @@ def test_case_accents_hyphens_apostrophes_and_spaces_do_not_count(one, other):
     assert decide({"family_names": (one,)}, registered(family_name=other))[0] == "30001"
 
 
+def test_what_is_compared_of_a_name_is_its_letters():
+    assert fold_family_name("O'Brien-van der Ü") == "obrienvanderu"
+
+
 def test_any_of_the_names_in_use_may_agree():
     assert decide({"family_names": ("Jones", "Smith")}, registered())[0] == "30001"
 
@@ -251,6 +255,20 @@ def test_white_space_is_removed_from_the_number():
 @pytest.mark.parametrize("url", [STATUS_URL, GP_CONNECT_URL])
 def test_the_verification_status_is_read_from_either_extension(url):
     assert read(identifier(NUMBER, "02", url)).verification_status == "02"
+
+
+def test_a_number_without_a_verification_status_is_read_without_one():
+    plain = f'<identifier><system value="https://fhir.nhs.uk/Id/nhs-number"/><value value="{NUMBER}"/></identifier>'
+    found = read(plain)
+    assert (found.nhs_number, found.nhs_number_valid, found.verification_status) == (NUMBER, True, None)
+    assert read(plain + identifier(NUMBER, "02")).verification_status == "02"
+
+
+def test_an_identifier_that_gives_no_number_is_none():
+    for empty in (identifier(""), identifier("  "), identifier("").replace('<value value=""/>', "")):
+        assert (read(empty).nhs_number, read(empty).nhs_number_valid) == (None, False)
+        assert read(empty + identifier(NUMBER)).nhs_number == NUMBER
+    assert match_patient(a_patient(), registered(nhs_number=None), TODAY).reason == "nhs_number_differs"
 
 
 def test_only_the_number_of_the_nhs_is_taken():

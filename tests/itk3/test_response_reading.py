@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from itk3.a_message import a_message, entry, event, handling, in_json
+from itk3.a_message import HEADER_ID, a_message, entry, event, handling, in_json
 from mesh_itk3.itk3.envelope import Caps, read_message
 from mesh_itk3.itk3.response_codes import BusinessCode, InfrastructureCode, level_of
 from mesh_itk3.itk3.response_reading import read_response
@@ -47,6 +47,7 @@ def test_responses_of_others_are_read_leniently(row):
     found = read_back(somebodys_response(codes))
     assert (found.code, found.older_code, found.said) == (code, older, said)
     assert (found.answers, found.response_code) == ("theirs", "ok")
+    assert (found.message_header_id, found.sender_ods_codes) == (HEADER_ID, ("RA901",))
     assert found.level == (level_of(code) if code else None)
 
 

@@ -51,6 +51,7 @@ def test_a_conformant_message_is_accepted_without_a_warning(strictness):
     verdict = verdict_on(a_message(), strictness=strictness)
     assert (verdict.code, verdict.warnings, verdict.issue_code) == (InfrastructureCode.SUCCESS, (), "informational")
     assert verdict.is_positive
+    assert verdict.diagnostics == "accepted: Bundle"
 
 
 ALL = ("20006",) * 3
@@ -255,6 +256,9 @@ def naming_practice(ods_code: str) -> str:
     return document(composition(sections=GP_PRACTICE) + patient() + organisation("the-practice", ods_code))
 
 
+DATED_WITHOUT_ZONE = (
+    '<meta><lastUpdated value="2015-02-17T12:00:00"/></meta><identifier><value value="the-document"/></identifier>'
+)
 BROKEN_BASE64 = document(composition() + patient() + binary("b1", "JVBERi0xLjQ***"))
 PAYLOAD_ROWS = {
     "document_identifier_missing": (a_message(documents=document(identifier="")), ("20009", "20013", "20013"), "required"),
@@ -300,6 +304,11 @@ PAYLOAD_ROWS = {
         ("20009", "20013", "20013"),
         "value",
     ),
+    "date_without_zone (of the bundle)": (
+        a_message(documents=document(identifier=DATED_WITHOUT_ZONE)),
+        ("20009", "20013", "20013"),
+        "value",
+    ),
     "payload_padding": (
         a_message(documents=document(composition(sections=section(code="887181000000106 ")) + patient())),
         ("20009", "20013", "20013"),
@@ -328,15 +337,30 @@ def test_a_wrong_message_header_gets_20006_with_the_most_specific_issue_code(row
     assert codes_of(raw) == codes
     verdict = verdict_on(raw, strictness=STRICT)
     assert (verdict.rule, verdict.issue_code) == (rule_of(row), issue_code)
+    assert verdict.where.startswith("Bundle")
     assert verdict.where.endswith(where)
+
+
+KEYS = {
+    "bus_ack": "BusAckRequested",
+    "handling": "ITKMessageHandling",
+    "inf_ack": "InfAckRequested",
+    "local": "LocalExtension",
+    "message_definition": "MessageDefinition",
+    "priority": "Priority",
+    "recipient": "RecipientType",
+    "sender_reference": "SenderReference",
+}
 
 
 @pytest.mark.parametrize("row", HANDLING_ROWS)
 def test_a_wrong_handling_specification_gets_the_code_of_its_key(row):
     raw, codes = HANDLING_ROWS[row]
     assert codes_of(raw) == codes
-    assert verdict_on(raw, strictness=STRICT).rule == rule_of(row)
-    assert verdict_on(raw, strictness=STRICT).issue_code == "processing"
+    verdict = verdict_on(raw, strictness=STRICT)
+    assert (verdict.rule, verdict.issue_code) == (rule_of(row), "processing")
+    (key,) = (key for begin, key in KEYS.items() if row.startswith(begin))
+    assert verdict.where == f"Bundle.entry[0].resource.extension({key})"
 
 
 @pytest.mark.parametrize("row", PAYLOAD_ROWS)
@@ -346,6 +370,7 @@ def test_a_wrong_payload_gets_its_code(row):
     strict = verdict_on(raw, strictness=STRICT)
     if not strict.is_positive:
         assert (strict.rule, strict.issue_code) == (rule_of(row), issue_code)
+        assert strict.where.startswith("Bundle.entry")
 
 
 WAIVED = {
@@ -457,6 +482,7 @@ def test_a_timestamp_is_a_fhir_instant(timestamp):
 def test_an_event_that_no_handler_takes_is_refused():
     verdict = verdict_on(a_message(), event_codes=frozenset({"ITK006D"}))
     assert (verdict.code.value, verdict.rule, verdict.issue_code) == ("20006", "event_not_taken", "code-invalid")
+    assert verdict.where == "Bundle.entry[0].resource.event.code"
     assert verdict_on(a_message(), event_codes=frozenset({"ITK003D"})).is_positive
 
 
@@ -572,6 +598,16 @@ def test_a_payload_that_is_no_document_needs_none():
     assert verdict_on(raw).code.value == "20009"
 
 
+@pytest.mark.parametrize("strictness", Strictness)
+def test_where_no_document_is_needed_nothing_is_asked_of_one(strictness):
+    """A handler that takes other payloads judges them itself, also a document that lies among them."""
+    practice = naming_practice("B82002")
+    content = patient() + composition(date="2015-02-17T12:00:00", subject=None) + "<total value='2'/>"
+    wrong = document(content, full_url="urn:uuid:b", bundle_id="b", identifier="")
+    verdict = verdict_on(a_message(documents=practice + wrong), needs_document=False, strictness=strictness)
+    assert (verdict.code.value, verdict.warnings) == ("20013", ())
+
+
 # --------------------------------------------------------------------------------------------- order and content
 
 ORDER = {
@@ -638,6 +674,39 @@ def test_the_refusal_of_a_handler_takes_only_issue_codes_that_its_code_allows():
     assert refuse(InfrastructureCode.UNSUPPORTED_ATTACHMENT, "x", None, "handler").issue_code == "security"
 
 
+FACTS = Facts(our_ods_codes=OURS, is_known_message=True, is_known_document=True)
+BROKEN = [
+    *((raw, FACTS) for raw, *_ in (*HEADER_ROWS.values(), *HANDLING_ROWS.values(), *PAYLOAD_ROWS.values())),
+    *((raw, Facts(**{"our_ods_codes": OURS, **facts})) for raw, facts, *_ in BY_CONFIGURATION.values()),
+    (a_message(receiver_ods_code="B82002"), FACTS),
+]
+
+
+def test_a_rule_names_an_issue_code_that_its_response_code_allows_or_leaves_it_to_the_usual_one():
+    """Another one would be replaced in silence, and the sender told less than the rule knows."""
+    met = set()
+    for raw, facts in BROKEN:
+        reading = read_message(raw, Caps())
+        for rule in RULES:
+            if found := rule.check(reading, facts):
+                assert found[1] in {"", *ELEMENTS[rule.code].issue_codes}, rule.name
+                met.add(rule.name)
+    assert met == {rule.name for rule in RULES} - {"event_not_taken"}
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [b"", b"<Bundle", b'<Bundle xmlns="http://hl7.org/fhir"/>', a_message(header=""), a_message(documents=document(patient()))],
+    ids=["nothing", "not well-formed", "empty bundle", "no MessageHeader", "no Composition"],
+)
+def test_every_rule_can_be_asked_of_whatever_could_be_read(raw):
+    lists = dict.fromkeys(("our_persons", "known_senders", "authorised_senders", "supported_attachments"), frozenset({"X"}))
+    reading = read_message(raw, Caps())
+    for facts in (Facts(our_ods_codes=OURS, **lists), Facts(our_ods_codes=OURS, needs_document=False, **lists)):
+        found = [rule.check(reading, facts) for rule in RULES]
+        assert all(place.startswith("Bundle") for place, _ in filter(None, found))
+
+
 def test_rule_names_are_unique_and_every_rule_has_a_source_and_a_negative_code():
     assert len({rule.name for rule in RULES}) == len(RULES)
     assert all(rule.source and not ELEMENTS[rule.code].is_positive for rule in RULES)
@@ -668,6 +737,15 @@ def test_a_refusal_keeps_the_warnings_that_came_before_it():
     verdict = verdict_on(raw, strictness=Strictness.LENIENT)
     assert (verdict.code, verdict.where) == (InfrastructureCode.PAYLOAD_VALIDATION_FAILURE, "Bundle.entry")
     assert verdict.warnings == ("event_display",)
+
+
+def test_lenient_names_everything_that_it_lets_pass():
+    assert verdict_on(a_message(source="", timestamp=""), strictness=LENIENT).warnings == (
+        "timestamp_missing",
+        "timestamp_unreadable",
+        "source_missing",
+        "source_no_mailbox",
+    )
 
 
 def test_blanks_around_the_code_of_the_documents_type_are_a_deviation_where_they_stand():

@@ -6,7 +6,7 @@ import base64
 
 import pytest
 
-from itk3.a_message import RECEIVER_ID, a_message
+from itk3.a_message import RECEIVER_ID, a_message, definition, handling
 from itk3.rows_by_configuration import (
     ACCEPTED,
     BY_CONFIGURATION,
@@ -21,6 +21,7 @@ from itk3.rows_by_configuration import (
 )
 from mesh_itk3.itk3.attachment_types import KINDS, START_BYTES, kind_of_start
 from mesh_itk3.itk3.envelope import Caps, read_message
+from mesh_itk3.itk3.message_definitions import Cited, cited
 from mesh_itk3.itk3.verdict import Facts, Strictness, judge
 
 STRICT, STANDARD, LENIENT = Strictness.STRICT, Strictness.STANDARD, Strictness.LENIENT
@@ -56,6 +57,27 @@ def test_a_message_that_keeps_the_configured_rules_is_accepted(row):
     raw, facts = ACCEPTED[row]
     verdict = verdict_on(raw, strictness=STRICT, **facts)
     assert (verdict.code.value, verdict.warnings) == ("20013", ())
+
+
+@pytest.mark.parametrize("version", [1, 7])
+def test_a_definition_that_a_handler_declares_is_known_in_its_version_and_fits_any_event(version):
+    ours = frozenset({"https://example.nhs.uk/MessageDefinition/Ours-MessageDefinition-1"})
+    named = handling(
+        MessageDefinition=definition(f"Ours-MessageDefinition-{version}", "https://example.nhs.uk/MessageDefinition/")
+    )
+    raw = a_message(specification=named)
+    assert verdict_on(raw).code.value == "10004"
+    assert verdict_on(raw, strictness=STRICT, message_definitions=ours).code.value == ("20013" if version == 1 else "10005")
+
+
+def test_a_definition_reference_of_any_length_is_answered_and_a_long_one_is_unknown():
+    for characters in (499, 500, 501, 100_000):
+        assert cited("x" * characters) == Cited(is_known=False)
+
+
+def test_an_event_of_another_workflow_is_the_wrong_code_in_its_place():
+    verdict = verdict_on(a_message(), strictness=STRICT, workflow=a_row(event_code="ITK006D"))
+    assert (verdict.code.value, verdict.issue_code) == ("20006", "code-invalid")
 
 
 def test_an_organisation_that_is_not_ours_does_not_hide_behind_an_unchecked_sender():
