@@ -34,11 +34,16 @@ def end(connection: Connection, mailbox_ids: Collection[str]) -> None:
 
 def doubt(connection: Connection, owed: Sequence[tuple[Step, NewResponse]]) -> None:
     """Of what has just been written: what answers a message of before a restore is looked up before it is ever sent."""
-    if _IS_RESTORED.execute(connection, {}).first() is not None:
-        _DOUBT.execute(connection, [{"b_local_id": new.local_id, "b_at": step.entry.at} for step, new in owed])
+    mailbox_ids = {step.key.mailbox_id for step, _ in owed}
+    restored = {each for each in mailbox_ids if _RESTORED_AT.execute(connection, {"b_mailbox_id": each}).scalar() is not None}
+    doubtful = [(step, new) for step, new in owed if step.key.mailbox_id in restored]
+    if doubtful:
+        _DOUBT.execute(connection, [{"b_local_id": new.local_id, "b_at": step.entry.at} for step, new in doubtful])
 
 
-_IS_RESTORED: Final = Prepared(select(mailbox_state.c.mailbox_id).where(mailbox_state.c.restored_at.is_not(None)).limit(1))
+_RESTORED_AT: Final = Prepared(
+    select(mailbox_state.c.restored_at).where(mailbox_state.c.mailbox_id == bindparam("b_mailbox_id"))
+)
 _is_of_before: Final = (
     exists()
     .where(
