@@ -72,7 +72,7 @@ def all_responses(daemon):
 
 def test_nothing_that_was_answered_before_goes_out_again_and_all_of_it_counts_as_sent(lost):
     daemon, taken_up = restored(answered(lost))
-    assert (taken_up.total("received"), taken_up.owed) == (1, 0)
+    assert (taken_up.total.received, taken_up.owed) == (1, 0)
 
     work(daemon)
     assert respond(daemon.world, daemon.mailbox) == 4
@@ -213,7 +213,7 @@ def test_a_message_that_comes_after_the_restore_is_answered_without_asking(lost)
 def test_taking_up_again_changes_nothing_more(lost):
     daemon, _ = restored(answered(lost))
     again = take_up(*what_is_taken_up(daemon), who="Jo")
-    assert (again.total("received"), again.owed) == (0, 0)
+    assert (again.total.received, again.owed) == (0, 0)
     work(daemon)
     respond(daemon.world, daemon.mailbox)
     assert len(daemon.mailbox.sent) == 4
@@ -290,7 +290,7 @@ def test_beside_a_new_ledger_everything_is_taken_up_with_a_sign_of_life_for_each
 
     taken_up = take_up(*what_is_taken_up(daemon), who="Jo", progress=lambda: signs.append(1))
 
-    assert taken_up.total("received") == 2
+    assert taken_up.total.received == 2
     assert len(signs) >= 2
 
 
