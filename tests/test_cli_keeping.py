@@ -205,12 +205,20 @@ def test_a_restore_loses_no_letter_and_has_what_is_owed_looked_up(place):
     assert (document["adopted"], document["owed_to_be_looked_up"]) == (1, 1)
     with place.ledger() as ledger:
         assert ledger.get(before).state is State.COMPLETED
-        assert (ledger.get(after).state, ledger.get(after).payload) == (State.RECEIVED, stored)
-        assert [(entry.outcome, entry.who) for entry in ledger.timeline(after)] == [("adopted", "Jo Smith")]
-        (owed,) = ledger.claim_responses(MAILBOX, NOW + timedelta(days=1), 10)
-        assert (owed.key, owed.unresolved_since is not None) == (owing, True)
+        is_taken_up(ledger, after, stored)
+        is_looked_up_before_it_is_sent(ledger, owing)
     with closing(sqlite3.connect(document["old_ledger"])) as old:
         assert old.execute("SELECT count(*) FROM message WHERE state = 'completed'").fetchone() == (2,)
+
+
+def is_taken_up(ledger, key, stored):
+    assert (ledger.get(key).state, ledger.get(key).payload) == (State.RECEIVED, stored)
+    assert [(entry.outcome, entry.who) for entry in ledger.timeline(key)] == [("adopted", "Jo Smith")]
+
+
+def is_looked_up_before_it_is_sent(ledger, key):
+    (owed,) = ledger.claim_responses(MAILBOX, NOW + timedelta(days=1), 10)
+    assert (owed.key, owed.unresolved_since is not None) == (key, True)
 
 
 def test_a_restore_is_refused_while_a_daemon_collects(place):
@@ -237,10 +245,8 @@ def test_letters_that_no_row_names_are_taken_up_beside_a_ledger_and_named_with_w
     assert document == {"schema": REVISION, **counts}
     with place.ledger() as ledger:
         assert ledger.get(before).state is State.COMPLETED
-        assert (ledger.get(after).state, ledger.get(after).payload) == (State.RECEIVED, stored)
-        assert [(entry.outcome, entry.who) for entry in ledger.timeline(after)] == [("adopted", "Jo Smith")]
-        (owed,) = ledger.claim_responses(MAILBOX, NOW + timedelta(days=1), 10)
-        assert (owed.key, owed.unresolved_since is not None) == (owing, True)
+        is_taken_up(ledger, after, stored)
+        is_looked_up_before_it_is_sent(ledger, owing)
         assert ledger.mailbox_state(MAILBOX).restored_at is not None
     assert place.json("status")["mailboxes"][0]["restored_at"]
     again = place.run("ledger", "adopt", "--by", "Jo Smith")

@@ -133,7 +133,7 @@ def test_what_cannot_be_closed_keeps_nothing_else_open(daemon, tmp_path):
 
 def test_a_holder_of_leases_has_the_name_of_no_other_process_even_where_both_have_one_number():
     """As in two containers of one name, in which each daemon is process 1."""
-    asked = "from mesh_itk3.composition import owner_name; assert owner_name() == owner_name(); print(owner_name())"
+    asked = "from mesh_itk3.adapters.ledger import owner_name; assert owner_name() == owner_name(); print(owner_name())"
     command = [sys.executable, "-c", asked]
     names = [
         subprocess.run(command, capture_output=True, text=True, timeout=60, check=True).stdout.split(":") for _ in range(2)

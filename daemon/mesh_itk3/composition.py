@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import secrets
-import socket
 import threading
 from collections.abc import Callable, Collection
 from datetime import timedelta
@@ -13,7 +10,7 @@ from typing import Final
 
 from mesh_itk3 import events
 from mesh_itk3.adapters.disk_space import require_room
-from mesh_itk3.adapters.ledger import migrate, open_ledger, settle_log
+from mesh_itk3.adapters.ledger import migrate, open_ledger, owner_name, settle_log
 from mesh_itk3.adapters.letters import LetterFiles
 from mesh_itk3.adapters.mesh_mailbox import MeshMailbox
 from mesh_itk3.adapters.mesh_session import MeshConnection
@@ -55,16 +52,6 @@ def build_mailbox(settings: Settings, mailbox_id: str) -> MeshMailbox:
             ca_file=mesh.ca_file,
         )
     )
-
-
-_DRAWN: Final = secrets.token_hex(4)
-
-
-def owner_name() -> str:
-    """Who holds a lease: this process on this machine, for a person; and for other daemons this process alone, for two
-    containers may have one name and both be process 1.
-    """
-    return f"{socket.gethostname()}:{os.getpid()}:{_DRAWN}"
 
 
 def compose(settings: Settings, registry: Registry, *, clock: Clock, stopping: threading.Event) -> Daemon:

@@ -18,7 +18,8 @@ LONGEST_WAIT: Final = timedelta(days=1)
 _CORRECTION: Final = timedelta(minutes=1)
 """By so much a clock may be set right, or two machines differ, and what has happened is not taken for what has yet to come."""
 _SET_BACK: Final = timedelta(hours=2)
-"""By so much a clock may be set back, and nothing that waits comes early for it. MESH refuses one that is further off."""
+"""By so much a clock may be set back, and nothing that waits comes early for it. MESH refuses one that is further off (MESH
+API, Authorization header)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,8 +78,8 @@ def may_resend_unresolved(unresolved_since: datetime, now: datetime) -> bool:
 
 
 def latest_due_at(now: datetime) -> datetime:
-    """Nothing that was put off by a clock that was nearly right is due later. What is was put off when the clock was ahead,
-    years perhaps, and is due now, or nobody would ever know.
+    """Nothing that was put off by a clock that was nearly right is due later. What is due later was put off when the clock was
+    ahead, years perhaps, and is due now, or nobody would ever know.
     """
     return now + LONGEST_WAIT + _SET_BACK
 

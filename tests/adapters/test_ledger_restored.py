@@ -94,7 +94,7 @@ def test_that_it_was_restored_is_remembered_whatever_is_noted_of_the_mailbox_sin
     assert ledger.mailbox_state(HERE) == MailboxState(HERE, last_poll_at=NOW, restored_at=later(hours=1))
 
 
-def test_what_mesh_has_under_the_local_id_is_noted_as_not_known_until_it_was_sent_from_here(ledger):
+def test_that_a_response_was_written_anew_stays_in_the_ledger_until_a_step_says_otherwise(ledger):
     record(ledger, 1)
     ledger.mark_restored([HERE], NOW)
     accept(ledger, 1)

@@ -30,7 +30,7 @@ FS_IOC_GETFLAGS, FS_IOC_SETFLAGS, FS_TOPDIR_FL = 0x80086601, 0x40086602, 0x00020
 def spread(directory: Path) -> None:
     """From now on each directory made in this one begins in a part of the disk of its own (`chattr +T`). For minutes after a
     file was deleted ext4 looks at its inode each time that it makes one near it (recently_deleted() in fs/ext4/ialloc.c): a
-    daemon measured where a test suite has just cleaned up needs a quarter more CPU. Other file systems do not mind.
+    daemon measured where a test suite has just cleaned up needs more CPU than anywhere else. Other file systems do not mind.
     """
     descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
     try:

@@ -1,6 +1,6 @@
 """The first pass of `make mutation`: every mutant in one process, against the quick tests until one of them fails.
 
-mutmut gives each mutant a process and a pytest of its own, which takes some twenty times as long as the test that finds it.
+mutmut gives each mutant a process and a pytest of its own, which takes many times as long as the test that finds it.
 Here a mutant counts as killed only if the test that fails passes right afterwards without it, so that nothing that an earlier
 one has left behind can kill it. Whatever is not killed here is tried by mutmut, with all tests and in its own process.
 

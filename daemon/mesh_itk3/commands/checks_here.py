@@ -134,10 +134,10 @@ def _schema(settings: LedgerSettings) -> Finding:
 
 def _unserved(settings: Settings) -> Iterator[Finding]:
     """Of a ledger that has this program's schema."""
-    from mesh_itk3.adapters.ledger import open_ledger
+    from mesh_itk3.adapters.ledger import open_ledger, owner_name
     from mesh_itk3.unserved import unserved_mailboxes
 
-    with closing(open_ledger(settings.ledger.url.get_secret_value(), owner=f"command:{os.getpid()}")) as ledger:
+    with closing(open_ledger(settings.ledger.url.get_secret_value(), owner=f"command:{owner_name()}")) as ledger:
         for problem in unserved_mailboxes(settings, ledger):
             advice = "`mesh-itk3 owed` lists it. Configure the mailbox again, or tell the senders another way."
             yield noted("unserved mailbox", problem, advice)

@@ -34,8 +34,7 @@ def adopt_letters(config: Path, credentials: Path | None, *, by: str, takes_olde
     schema = migrate(settings.ledger.url.get_secret_value(), now).revision
     with ledger_to_change(settings) as ledger:
         taken_up = _take_up(settings, ledger, now, who, EVER if takes_older else now - MESH_REMEMBERS)
-    count = taken_up.total("received") + taken_up.total("found_again")
-    events.emit(events.LEDGER_ADOPTED, actor=who, count=count, schema=schema)
+    events.emit(events.LEDGER_ADOPTED, actor=who, count=taken_up.total.messages, schema=schema)
     if as_json:
         print_json(document_of(taken_up, schema))
     else:
@@ -70,26 +69,28 @@ class Renewing:
 
 def document_of(taken_up: TakenUp, schema: str) -> dict[str, Any]:
     """What `--json` says of it, here and after a restore."""
+    total = taken_up.total
     return {
         "schema": schema,
-        "adopted": taken_up.total("received"),
-        "found_again": taken_up.total("found_again"),
-        "unexplained": taken_up.total("unexplained"),
-        "older": taken_up.total("older"),
+        "adopted": total.received,
+        "found_again": total.found_again,
+        "unexplained": total.unexplained,
+        "older": total.older,
         "owed_to_be_looked_up": taken_up.owed,
     }
 
 
 def print_taken_up(taken_up: TakenUp) -> None:
     """The same for a person."""
-    received = counted(taken_up.total("received"), "message")
+    total = taken_up.total
+    received = counted(total.received, "message")
     say(f"{received} that the ledger did not know: taken up from the payload store, to be judged again")
-    if found_again := taken_up.total("found_again"):
-        say(f"{counted(found_again, 'message')}: the bytes were found under another name")
-    if unexplained := taken_up.total("unexplained"):
-        say(f"{counted(unexplained, 'file')} of the payload store say not what they are: kept, look at them")
-    if older := taken_up.total("older"):
-        came = f"{counted(older, 'message')} that came more than {MESH_REMEMBERS.days} days ago"
+    if total.found_again:
+        say(f"{counted(total.found_again, 'message')}: the bytes were found under another name")
+    if total.unexplained:
+        say(f"{counted(total.unexplained, 'file')} of the payload store say not what they are: kept, look at them")
+    if total.older:
+        came = f"{counted(total.older, 'message')} that came more than {MESH_REMEMBERS.days} days ago"
         say(f"{came}: left in the payload store, for MESH cannot say any more whether")
         say("they were answered. `ledger adopt --older` takes them up, and may answer them again.")
     say(f"{counted(taken_up.owed, 'response')} owed. MESH is asked for each of these, and for each answer to a message that is")

@@ -52,9 +52,7 @@ def restore_ledger(config: Path, credentials: Path | None, backup: Path, *, by: 
     finally:
         clear(file)
         lock.release()
-    taken_up = ready.taken_up
-    count = taken_up.total("received") + taken_up.total("found_again")
-    events.emit(events.LEDGER_RESTORED, actor=who, count=count, schema=ready.schema)
+    events.emit(events.LEDGER_RESTORED, actor=who, count=ready.taken_up.total.messages, schema=ready.schema)
     if as_json:
         print_json(_document(backup, kept, ready))
     else:

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
-from mesh_itk3.adapters.ledger import open_ledger, settle_log
+from mesh_itk3.adapters.ledger import open_ledger, owner_name, settle_log
 from mesh_itk3.adapters.logging import configure_logging
 from mesh_itk3.adapters.owner import act_as_owner
 from mesh_itk3.ports import Ledger, LedgerUnavailable
@@ -49,7 +49,7 @@ def ledger_to_change(settings: Settings) -> Iterator[Ledger]:
 @contextmanager
 def _opened(settings: Settings) -> Iterator[Ledger]:
     with _saying_which(settings):
-        ledger = open_ledger(settings.ledger.url.get_secret_value(), owner=f"command:{os.getpid()}")
+        ledger = open_ledger(settings.ledger.url.get_secret_value(), owner=f"command:{owner_name()}")
     with closing(ledger):
         yield ledger
 

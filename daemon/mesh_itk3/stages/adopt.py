@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from datetime import UTC, datetime
 from typing import Final
 
@@ -51,6 +51,11 @@ class Adopted:
     older: int = 0
     """Files of messages that the ledger does not know and that came too long ago. They are kept, too."""
 
+    @property
+    def messages(self) -> int:
+        """Those that became rows, or have their bytes again."""
+        return self.received + self.found_again
+
 
 @dataclass(frozen=True, slots=True)
 class Orphan:
@@ -70,9 +75,11 @@ class TakenUp:
     owed: int
     """Responses owed, each of which is looked up in MESH before it is sent."""
 
-    def total(self, what: str) -> int:
-        """Of one of the counts of `Adopted`, over all mailboxes."""
-        return sum(getattr(adopted, what) for adopted in self.adopted.values())
+    @property
+    def total(self) -> Adopted:
+        """Over all mailboxes."""
+        counts = [astuple(adopted) for adopted in self.adopted.values()]
+        return Adopted(*map(sum, zip(*counts, strict=True)))
 
 
 def _nothing() -> None:

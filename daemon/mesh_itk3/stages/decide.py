@@ -46,8 +46,8 @@ def decision(record: MessageRecord, code: BusinessCode, who: str, now: datetime)
 
 
 def watch_decisions(world: World) -> int:
-    """Says what is due about the decisions that wait, and makes those that the configuration makes; how many it has moved.
-    Safe to call at any time and as often as one likes.
+    """Says what is due about the decisions that wait, makes those that the configuration makes, and corrects times of a clock
+    that was ahead; how many of all these were due. Safe to call at any time and as often as one likes.
     """
     now = world.clock.now()
     outcomes = list(_all_due(world, now))

@@ -1,5 +1,6 @@
 """The durable record of everything, over SQLAlchemy: SQLite for one machine, PostgreSQL for many daemons."""
 
+from mesh_itk3.adapters.ledger.collectors import owner_name
 from mesh_itk3.adapters.ledger.engine import undurable_settings
 from mesh_itk3.adapters.ledger.ledger import SqlLedger, open_held_ledger, open_ledger
 from mesh_itk3.adapters.ledger.migrate import MigrationResult, migrate, schema_revision
@@ -11,6 +12,7 @@ __all__ = [
     "migrate",
     "open_held_ledger",
     "open_ledger",
+    "owner_name",
     "schema_revision",
     "settle_log",
     "undurable_settings",

@@ -25,6 +25,15 @@ LEASE: Final = timedelta(seconds=90)
 LOOKED_AT_S: Final = 1.0
 """How long one tries to take a lock that another process may only be looking at: that takes far less."""
 
+_DRAWN: Final = os.urandom(4).hex()
+
+
+def owner_name() -> str:
+    """Who holds a lease: this process on this machine, for a person; and for other daemons this process alone, for two
+    containers may have one name and both be process 1.
+    """
+    return f"{socket.gethostname()}:{os.getpid()}:{_DRAWN}"
+
 
 class Collectors(Protocol):
     """Who collects. `check` runs inside the transaction that it guards."""

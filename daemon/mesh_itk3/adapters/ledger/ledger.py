@@ -46,7 +46,7 @@ SWEEP_NAMES: Final = 200
 def open_ledger(url: str, *, owner: str, lease: timedelta = LEASE) -> SqlLedger:
     """The ledger at this URL, which must exist and have this program's schema (`migrate` sees to both): nothing is made.
 
-    `owner` names this process to other daemons, and no other process ever (`composition.owner_name`). Raises LedgerUnavailable
+    `owner` names this process to other daemons, and no other process ever (`owner_name`). Raises LedgerUnavailable
     with a sentence for an operator.
     """
     database = connect(url)
