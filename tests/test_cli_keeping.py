@@ -264,7 +264,7 @@ def test_beside_a_lost_ledger_adopt_makes_a_new_one(place):
 
     assert done.returncode == 0, done.stderr
     assert "1 message that the ledger did not know" in done.stdout
-    assert "1 file of the payload store say not what they are" in done.stdout
+    assert "1 file of the payload store without a word of which message" in done.stdout
     assert '"ledger.adopted"' in done.stderr
     with place.ledger() as ledger:
         assert [record.payload for record, _ in ledger.messages()] == [stored]

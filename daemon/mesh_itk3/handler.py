@@ -239,11 +239,11 @@ class HandlerSettings(BaseModel):
     @property
     def letter_directories(self) -> tuple[Path, ...]:
         """Every directory that the handler gives to `context.files.file`, as configured: `check`, `status` and `mark-output`
-        look at them. What the settings call `output`; override it where they have another key, or several. What this raises
-        says that the handler cannot work.
+        look at them. What the settings call `output`, if that is a path; override it where they have another key, or several.
+        What this raises says that the handler cannot work.
         """
         output = getattr(self, "output", None)
-        return () if output is None else (Path(output),)
+        return (Path(output),) if isinstance(output, str | Path) else ()
 
 
 class Handler(ABC):

@@ -88,7 +88,7 @@ def print_taken_up(taken_up: TakenUp) -> None:
     if total.found_again:
         say(f"{counted(total.found_again, 'message')}: the bytes were found under another name")
     if total.unexplained:
-        say(f"{counted(total.unexplained, 'file')} of the payload store say not what they are: kept, look at them")
+        say(f"{counted(total.unexplained, 'file')} of the payload store without a word of which message: kept, to be looked at")
     if total.older:
         came = f"{counted(total.older, 'message')} that came more than {MESH_REMEMBERS.days} days ago"
         say(f"{came}: left in the payload store, for MESH cannot say any more whether")
