@@ -379,6 +379,13 @@ def test_a_handler_that_names_no_directory_has_none(install):
     assert load(install()).outputs == {}
 
 
+def test_a_handler_that_calls_something_else_output_works_and_names_no_directory(install):
+    registry = load(install(settings="output: int"), tables={"theirs": {"output": 5}})
+
+    assert registry.unavailable(IP) is None
+    assert registry.outputs == {}
+
+
 @pytest.mark.parametrize("said", ["1 / 0", "None", "(1,)", "'/srv/letters'"])
 def test_a_handler_that_cannot_say_where_it_files_does_not_work_and_stops_nobody(install, said):
     another = install(name="another", distribution="another", workflows={MH: f"{MH}_ACK"}, settings="output: str")

@@ -243,7 +243,7 @@ class HandlerSettings(BaseModel):
         What this raises says that the handler cannot work.
         """
         output = getattr(self, "output", None)
-        return (Path(output),) if isinstance(output, str | Path) else ()
+        return (Path(output),) if isinstance(output, str | Path) else ()  # by that name another may have something else
 
 
 class Handler(ABC):

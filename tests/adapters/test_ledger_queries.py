@@ -145,6 +145,15 @@ def test_move_back_makes_every_wait_here_end_so_much_earlier(ledger):
     assert due[key(3, THERE)] == (later(days=1), later(days=1))
 
 
+def test_a_clock_that_was_thousands_of_years_ahead_makes_what_waits_due(ledger):
+    record(ledger, 1)
+    ledger.apply([a_step(1, due_at=later(days=1))])
+
+    ledger.move_back([HERE], timedelta(days=365 * 7000))
+
+    assert claimed(ledger, state=State.ACCEPTED) == [key(1)]
+
+
 def test_what_was_written_is_there_for_the_next_process(ledger, open_another):
     owe_both(ledger)
     ledger.close()

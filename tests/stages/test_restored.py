@@ -141,12 +141,44 @@ def test_while_mesh_cannot_say_nothing_goes_out_before_the_hour_is_over(lost, er
         daemon.clock.advance(minutes=11)
     assert len(daemon.mailbox.sent) == 4
     daemon.clock.advance(minutes=10)
-    for _ in range(3):
+    for _ in range(6):  # the hour of a business response begins when its turn comes
         respond_if_mesh_answers(daemon)
         daemon.clock.advance(minutes=20)
 
     assert len(daemon.mailbox.sent) == 8, "a doubled response is harmless, a missing one is not"
     assert {(each.state, each.written_anew) for each in all_responses(daemon)} == {(SENT, False)}
+
+
+def test_the_hour_of_what_is_written_anew_begins_with_the_first_look_up_not_with_the_writing(lost):
+    """The service stands still for a night after it; in the morning MESH fails once. What would go out is other bytes."""
+    daemon, _ = restored(answered(lost))
+    work(daemon)
+    daemon.clock.advance(hours=14)
+    daemon.mailbox.fails_on, daemon.mailbox.fails_times = "find_sent", 4
+
+    respond_if_mesh_answers(daemon)
+    daemon.clock.advance(minutes=20)
+    for _ in range(3):
+        respond_if_mesh_answers(daemon)
+        daemon.clock.advance(minutes=5)
+
+    assert len(daemon.mailbox.sent) == 4
+    assert {(each.state, each.reason) for each in all_responses(daemon)} == {(SENT, "answered_before_restore")}
+
+
+def test_what_mesh_did_not_have_and_then_has_was_sent_from_here(lost):
+    """The answer to the send is lost: what the look-up finds then is no answer of before."""
+    work(lost)
+    daemon, _ = restored(lost)
+    work(daemon)
+    daemon.mailbox.fails_on, daemon.mailbox.fails_times = "send_answer", 4
+
+    for _ in range(6):
+        respond_if_mesh_answers(daemon)
+        daemon.clock.advance(minutes=5)
+
+    assert len(daemon.mailbox.sent) == 4
+    assert {(each.state, each.reason, each.written_anew) for each in all_responses(daemon)} == {(SENT, None, False)}
 
 
 def respond_if_mesh_answers(daemon):

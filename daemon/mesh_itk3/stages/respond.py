@@ -143,7 +143,7 @@ def _send_first(world: World, mailbox: Mailbox, batch: Sending, records: list[Re
     started = world.clock.monotonic()
     try:
         if record.unresolved_since is not None:
-            if not (_is_to_be_sent_again(world, mailbox, batch, record, started) and _is_begun_again(world, records)):
+            if not _is_to_be_sent_again(world, mailbox, batch, records, started):
                 return
             record = records[0]
         mesh_message_id = mailbox.send(_outgoing(record))
@@ -173,32 +173,36 @@ def _waits_for_infrastructure(batch: Sending, record: ResponseRecord) -> bool:
     return record.infrastructure_state is ResponseState.PARKED
 
 
-def _is_to_be_sent_again(world: World, mailbox: Mailbox, batch: Sending, record: ResponseRecord, started: float) -> bool:
+def _is_to_be_sent_again(world: World, mailbox: Mailbox, batch: Sending, records: list[ResponseRecord], started: float) -> bool:
     """An earlier send's outcome is not known, or after a restore whether there was one. MESH is asked; only its "no", or an
     hour without an answer, lets the bytes go out: a doubled response is harmless, a missing one is not.
     """
+    record = records[0]
     try:
         mesh_message_id = mailbox.find_sent(record.local_id, size=len(record.body))
     except (MailboxUnavailable, LookUpUnsupported) as error:
+        if isinstance(error, MailboxUnavailable) and record.written_anew and not record.attempts:
+            # Nobody has asked for it before, and what would go out is not the bytes of before: the hour counts from now.
+            record = replace(record, unresolved_since=None)
         since = record.unresolved_since or world.clock.now()
         if may_resend_unresolved(since, world.clock.now()):
-            return True
+            return _is_begun_again(world, records, written_anew=record.written_anew)
         retry_after_s = error.retry_after_s if isinstance(error, MailboxUnavailable) else None
         batch.outcomes.append(_put_off(world, record, Reason.SEND_UNRESOLVED, was_tried=True, at_least_s=retry_after_s))
         if isinstance(error, MailboxUnavailable):
             _count_unresolved(batch, error)
         return False
-    if mesh_message_id is None:
-        return True
+    if mesh_message_id is None:  # what it will have is what goes out now
+        return _is_begun_again(world, records, written_anew=False)
     _sent(world, batch, record, mesh_message_id, started, FOUND_SENT)
     return False
 
 
-def _is_begun_again(world: World, records: list[ResponseRecord]) -> bool:
+def _is_begun_again(world: World, records: list[ResponseRecord], *, written_anew: bool) -> bool:
     """Notes the send before its bytes go out, so that the hour counts from it, also where we die in it: what MESH has said of
     the one before says nothing of this one. False: a person or a report has moved the response meanwhile, and it is theirs.
     """
-    record, changes = records[0], ResponseChanges(unresolved_since=world.clock.now())
+    record, changes = records[0], ResponseChanges(unresolved_since=world.clock.now(), written_anew=written_anew)
     try:
         world.ledger.apply_responses([ResponseStep(record.local_id, record.state, record.state, None, changes)])
     except LedgerConflict:

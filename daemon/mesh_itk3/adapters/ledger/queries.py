@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Final
 
 from sqlalchemy import ColumnElement, Connection, Table, bindparam, exists, func, or_, select, text, union_all, update
@@ -24,6 +24,7 @@ from mesh_itk3.ports import Entry, MessageKey, MessageRecord, Overview, Response
 
 Page = list[tuple[MessageRecord, tuple[ResponseRecord, ...]]]
 
+EARLIEST: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _UNFINISHED: Final = (State.RECEIVED.value, State.ACCEPTED.value)
 _WAITING_STATES: Final = frozenset({State.RECEIVED, State.ACCEPTED, State.AWAITING_DECISION, State.PARKED})
 _OPEN_RESPONSES: Final = tuple(state.value for state in ResponseState if state is not ResponseState.DELIVERED)
@@ -141,7 +142,9 @@ def _move_back(connection: Connection, table: Table, is_waiting: ColumnElement[b
     waiting = connection.execute(select(table.c.sequence, table.c.due_at).where(is_waiting).with_for_update()).all()
     if waiting:
         moved = update(table).where(table.c.sequence == bindparam("b_sequence")).values(due_at=bindparam("b_due_at"))
-        connection.execute(moved, [{"b_sequence": row.sequence, "b_due_at": row.due_at - by} for row in waiting])
+        # No further back than clocks begin: one that was thousands of years ahead would lead to before the year 1.
+        earlier = [(row.sequence, row.due_at - min(by, row.due_at - EARLIEST)) for row in waiting]
+        connection.execute(moved, [{"b_sequence": sequence, "b_due_at": due_at} for sequence, due_at in earlier])
 
 
 def unnamed_payloads(connection: Connection, names: Sequence[str]) -> list[str]:
