@@ -138,7 +138,7 @@ def judge(play, verb, fault):
     if verb == "handshake" and fault not in WHOLE_LINE:  # it holds up nothing else
         assert play.answers() == [("20013", "30001")] * LETTERS
     play.proxy.heal()
-    play.run(minutes=60, step_s=600)
+    play.run(minutes=90, step_s=600)  # an hour after the last send that was begun, and a turn
     play.hospital_reads()
     play.run(minutes=150, step_s=1800)
 
