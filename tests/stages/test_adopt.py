@@ -59,6 +59,10 @@ def test_a_letter_that_was_acknowledged_after_the_backup_is_a_message_again_with
         assert getattr(found, header) == getattr(was, header)
 
 
+def test_what_was_taken_up_counts_new_messages_and_those_whose_bytes_were_found_and_not_what_was_left():
+    assert Adopted(received=2, found_again=3, unexplained=5, older=7).messages == 5
+
+
 def test_responses_and_reports_that_came_after_the_backup_keep_their_kind(daemon, backup):
     response = a_mesh_message(b"<Bundle/>", workflow_id=ACK_WORKFLOW)
     report = a_report(linked_message_id="SENT-1", status_code="14")
