@@ -11,27 +11,25 @@ from mesh_itk3.daemon import Daemon
 from mesh_itk3.ports import Ledger, LedgerUnavailable, Mailbox
 
 
-class Unclosable:
-    """A mailbox that does all but that."""
+class _AllBut:
+    """Does what another does, but for what a subclass says."""
 
-    def __init__(self, mailbox: Mailbox) -> None:
-        self._mailbox = mailbox
+    def __init__(self, other: Mailbox | Ledger) -> None:
+        self._other = other
 
     def __getattr__(self, name: str) -> Any:
-        return getattr(self._mailbox, name)
+        return getattr(self._other, name)
+
+
+class Unclosable(_AllBut):
+    """A mailbox that cannot be closed."""
 
     def close(self) -> None:
         raise OSError("this connection stays")
 
 
-class Unreleasable:
-    """A ledger that keeps its leases, and does all else."""
-
-    def __init__(self, ledger: Ledger) -> None:
-        self._ledger = ledger
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._ledger, name)
+class Unreleasable(_AllBut):
+    """A ledger that keeps its leases."""
 
     def release(self) -> None:
         raise LedgerUnavailable("these leases stay")

@@ -331,7 +331,7 @@ def test_beside_a_new_ledger_everything_is_taken_up_with_a_sign_of_life_for_each
     taken_up = take_up(*what_is_taken_up(daemon), who="Jo", progress=lambda: signs.append(1))
 
     assert taken_up.total.received == 2
-    assert len(signs) >= 2
+    assert len(signs) == 4, "when it is read, and when it becomes a message"
 
 
 def test_a_local_id_follows_from_mailbox_message_and_level_alone():

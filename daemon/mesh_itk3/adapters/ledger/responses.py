@@ -47,24 +47,12 @@ _PAST: Final = (ResponseState.SENT, ResponseState.DELIVERED, ResponseState.UNDEL
 def claim(connection: Connection, mailbox_id: str, now: datetime, limit: int) -> list[ResponseRecord]:
     """The records carry `unresolved_since` as it was before: None means that no send was ever begun."""
     asked = {"b_mailbox_id": mailbox_id, "b_limit": limit, **due_now(now)}
-    found = _to_be_sent().rows(connection, asked)
+    found = _TO_BE_SENT.rows(connection, asked)
     # Before any send: after a crash, "never begun" and "maybe taken by MESH" must not look the same.
     fresh = [row["sequence"] for row in found if row["unresolved_since"] is None]
     if fresh:
         _IN_DOUBT.execute(connection, [{"b_sequence": sequence, "unresolved_since": now} for sequence in fresh])
     return [rows.response_record(row) for row in found]
-
-
-@lru_cache(maxsize=1)
-def _to_be_sent() -> Prepared:
-    is_of_mailbox = response.c.mailbox_id == bindparam("b_mailbox_id")
-    return Prepared(
-        _records()
-        .where(text(f"response.{OWED}"), is_of_mailbox, is_due(response), _is_not_held_up())
-        .order_by(response.c.sequence)
-        .limit(bindparam("b_limit"))
-        .with_for_update(of=response, skip_locked=True)
-    )
 
 
 _IN_DOUBT: Final = Prepared(
@@ -147,6 +135,16 @@ def _is_not_held_up() -> ColumnElement[bool]:
     # Literals one by one: a list would be put into words at each execution, which `Prepared` leaves out.
     is_past = state.in_([literal(past.value) for past in _PAST])
     return or_(state.is_(None), is_on_its_way, is_past)
+
+
+_is_of_mailbox: Final = response.c.mailbox_id == bindparam("b_mailbox_id")
+_TO_BE_SENT: Final = Prepared(
+    _records()
+    .where(text(f"response.{OWED}"), _is_of_mailbox, is_due(response), _is_not_held_up())
+    .order_by(response.c.sequence)
+    .limit(bindparam("b_limit"))
+    .with_for_update(of=response, skip_locked=True)
+)
 
 
 def _move(connection: Connection, batch: Sequence[ResponseStep]) -> None:
